@@ -1,0 +1,158 @@
+package syncproto
+
+import (
+	"crypto/ed25519"
+
+	"github.com/google/uuid"
+)
+
+// RecordKind says what a roster record holds.
+type RecordKind string
+
+// The kinds of roster records. A gate skips a kind it does not know and records
+// that it did, so that a later version with a higher schema re-bootstraps.
+const (
+	RecordTicket RecordKind = "ticket"
+	RecordRules  RecordKind = "rules"
+	RecordEntry  RecordKind = "entry"
+	RecordDevice RecordKind = "device"
+	RecordTrust  RecordKind = "trust"
+)
+
+// Record is one line of a page or of a snapshot chunk. The field that Kind names
+// is set; all others are nil. A record holds the current state of its subject,
+// never a difference: applying it twice, or after a newer one of the same
+// subject (compare Rev), changes nothing.
+type Record struct {
+	Kind   RecordKind    `json:"k"`
+	Ticket *Ticket       `json:"ticket,omitempty"`
+	Rules  *Rules        `json:"rules,omitempty"`
+	Entry  *EntryRecord  `json:"entry,omitempty"`
+	Device *DeviceRecord `json:"device,omitempty"`
+	Trust  *TrustBundle  `json:"trust,omitempty"`
+}
+
+// Status is the standing of a ticket at central.
+type Status string
+
+// The states of a ticket. A superseded code is not a state: the ticket keeps its
+// number and gets a new code hash.
+const (
+	StatusPaid      Status = "paid"
+	StatusUnpaid    Status = "unpaid"
+	StatusCancelled Status = "cancelled"
+	StatusRevoked   Status = "revoked"
+)
+
+// Ticket is what a gate knows of a ticket. There is no personal data in it.
+// Revoked and cancelled tickets stay in the roster until their credential has
+// expired plus 30 days, so that a re-bootstrap never turns them into "genuine,
+// not known here".
+type Ticket struct {
+	No       TicketNo `json:"n"`
+	Rev      int64    `json:"rev"`
+	Code     CodeHash `json:"h"` // keyed hash of the one code that is valid
+	Type     TypeNo   `json:"ty"`
+	Status   Status   `json:"s"`
+	StatusAt int64    `json:"sa,omitempty"` // Unix ms of the last status change, central's clock
+}
+
+// Reentry says whether a ticket that was admitted may come in again.
+type Reentry string
+
+// The re-entry rules of a ticket type.
+const (
+	ReentryNone      Reentry = "none"       // each admission consumes an entry
+	ReentryAfterExit Reentry = "after_exit" // again after passing an exit lane
+	ReentryFree      Reentry = "free"       // again at any time
+)
+
+// Partition says what a gate does while it cannot hear its peers.
+type Partition string
+
+// The partition policies of an event.
+const (
+	PartitionOpen   Partition = "open"
+	PartitionHome   Partition = "home"
+	PartitionClosed Partition = "closed"
+)
+
+// Rules is everything about an event that decides admissions.
+type Rules struct {
+	Rev      int64        `json:"rev"`
+	Event    EventNo      `json:"ev"`
+	Stream   uuid.UUID    `json:"stream"`
+	Name     string       `json:"name"`
+	Timezone string       `json:"tz"` // IANA name; days are counted in it
+	StartsAt int64        `json:"starts_at,omitempty"`
+	EndsAt   int64        `json:"ends_at,omitempty"`
+	Admits   bool         `json:"admits"` // published or live
+	Zones    []Zone       `json:"zones"`
+	Types    []TicketType `json:"types"`
+	Policy   Policy       `json:"policy"`
+}
+
+// Zone is an access-controlled area. Zones without a parent form the perimeter.
+type Zone struct {
+	Name   string `json:"name"`
+	Parent string `json:"parent,omitempty"`
+}
+
+// TicketType is the entitlement that tickets of one type share. Times are Unix
+// milliseconds, 0 for unbounded; limits are 0 for unlimited.
+type TicketType struct {
+	No            TypeNo   `json:"no"`
+	Key           string   `json:"key"`
+	Name          string   `json:"name"`
+	Zones         []string `json:"zones"`
+	ValidFrom     int64    `json:"from,omitempty"`
+	ValidUntil    int64    `json:"until,omitempty"`
+	EntriesTotal  int      `json:"total,omitempty"`
+	EntriesPerDay int      `json:"per_day,omitempty"`
+	Reentry       Reentry  `json:"reentry"`
+}
+
+// Policy is how gates of one event treat each other.
+type Policy struct {
+	Partition   Partition `json:"partition"`
+	ClaimWaitMS int       `json:"claim_wait_ms"`
+}
+
+// Outcome is the verdict of the fold on an admission.
+type Outcome string
+
+// The outcomes of an admission. A physical admission is a fact: it is never
+// refused at upload, only classified.
+const (
+	OutcomeFirst           Outcome = "first"
+	OutcomeReentry         Outcome = "reentry_ok"
+	OutcomeDuplicate       Outcome = "duplicate"
+	OutcomeConcurrent      Outcome = "concurrent"
+	OutcomeAfterRevocation Outcome = "after_revocation"
+	OutcomeUnknownTicket   Outcome = "unknown_ticket"
+	OutcomeRuleViolation   Outcome = "rule_violation"
+	OutcomeUntrusted       Outcome = "untrusted"
+	OutcomeOverride        Outcome = "override"
+	OutcomeUndone          Outcome = "undone"
+)
+
+// EntryRecord is a journal entry of some gate with central's verdict on it.
+type EntryRecord struct {
+	Entry
+	Device  uuid.UUID `json:"device"`
+	Outcome Outcome   `json:"outcome,omitempty"`
+	OfEntry Ref       `json:"outcome_of,omitzero"` // the admission a duplicate repeats
+	// Untrusted entries were added to a chain after its device was revoked.
+	Untrusted bool `json:"untrusted,omitempty"`
+}
+
+// DeviceRecord is a gate of the event as the others know it.
+type DeviceRecord struct {
+	Device  uuid.UUID         `json:"device"`
+	Rev     int64             `json:"rev"`
+	Name    string            `json:"name"`
+	Key     ed25519.PublicKey `json:"key"`
+	Revoked bool              `json:"revoked,omitempty"`
+	// Trusted is the last entry of the device that counts once it is revoked.
+	Trusted Ref `json:"trusted,omitzero"`
+}
