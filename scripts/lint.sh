@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# lint.sh   checks format, go vet and golangci-lint over the whole module, and names what is wrong.
+set -euo pipefail
+
+scripts=$(dirname "${BASH_SOURCE[0]}")
+gofumpt=$("$scripts/tool.sh" gofumpt)
+golangci=$("$scripts/tool.sh" golangci-lint)
+
+unformatted=$("$gofumpt" -l .)
+if [ -n "$unformatted" ]; then
+	printf 'not formatted; run %s -w on:\n%s\n' "$gofumpt" "$unformatted" >&2
+	exit 1
+fi
+go vet ./...
+"$golangci" run ./...
