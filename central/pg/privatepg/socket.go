@@ -1,0 +1,99 @@
+package privatepg
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/renameio/v2"
+)
+
+const (
+	// socketPort only names the socket file: nothing listens on TCP.
+	socketPort = "5432"
+	// socketPathMax is what sun_path of unix(7) holds before its final zero.
+	socketPathMax = 107
+	// socketPrefix begins the name of every socket folder.
+	socketPrefix = "gatehouse-pg-"
+)
+
+// socketFiles are what Postgres makes in its socket folder.
+var socketFiles = [...]string{".s.PGSQL." + socketPort, ".s.PGSQL." + socketPort + ".lock"}
+
+// makeSocketFolder returns the folder for the cluster's socket and writes its
+// path where users find it. The folder of an earlier run is used again if it
+// is still there, so that open connection pools stay valid across a crash.
+// The caller holds keeper.lock and has made sure that no Postgres runs.
+func makeSocketFolder(cfg Config, own owner) (string, error) {
+	if address, err := os.ReadFile(cfg.socketFile()); err == nil {
+		folder := strings.TrimSpace(string(address))
+		if isSocketFolder(folder, own) {
+			return folder, nil
+		}
+	}
+	folder, err := newSocketFolder(own)
+	if err != nil {
+		return "", err
+	}
+	if err := renameio.WriteFile(cfg.socketFile(), []byte(folder+"\n"), 0o644); err != nil {
+		return "", fmt.Errorf("write address of the Postgres socket: %w", errors.Join(err, os.Remove(folder)))
+	}
+	return folder, nil
+}
+
+// newSocketFolder makes a short folder that only the owner can enter.
+func newSocketFolder(own owner) (string, error) {
+	var problems []error
+	for _, parent := range socketParents() {
+		if len(filepath.Join(parent, socketPrefix+"0123456789", socketFiles[1])) > socketPathMax {
+			problems = append(problems, fmt.Errorf("%s is too long a path for a socket", parent))
+			continue
+		}
+		if err := own.checkReach(parent, ""); err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		folder, err := os.MkdirTemp(parent, socketPrefix)
+		if err == nil {
+			err = own.chown(folder)
+		}
+		if err == nil {
+			return folder, nil
+		}
+		problems = append(problems, err)
+	}
+	return "", fmt.Errorf("make a folder for the Postgres socket: %w", errors.Join(problems...))
+}
+
+// socketParents lists where a socket folder may be made, best first.
+func socketParents() []string {
+	if os.Getuid() == 0 {
+		return []string{"/run", os.TempDir(), "/tmp"}
+	}
+	return []string{os.TempDir(), "/tmp"}
+}
+
+// isSocketFolder reports whether the folder is one of ours and private.
+func isSocketFolder(folder string, own owner) bool {
+	info, err := os.Lstat(folder)
+	return err == nil && info.IsDir() && info.Mode().Perm() == 0o700 &&
+		statOf(info).Uid == own.uid && strings.HasPrefix(filepath.Base(folder), socketPrefix)
+}
+
+// removeSocketFolder removes the folder and the file that names it. Missing
+// files are fine: Postgres removes its own when it stops in order.
+func removeSocketFolder(cfg Config, folder string) error {
+	paths := []string{cfg.socketFile()}
+	for _, name := range socketFiles {
+		paths = append(paths, filepath.Join(folder, name))
+	}
+	var problems []error
+	for _, path := range append(paths, folder) {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			problems = append(problems, err)
+		}
+	}
+	return errors.Join(problems...)
+}
