@@ -84,6 +84,7 @@ CREATE TABLE ticket (
   status_at     timestamptz NOT NULL,
   status_reason text     NOT NULL DEFAULT '',
   key_id        smallint NOT NULL,             -- ticket signing key of the code
+  code_type     smallint NOT NULL,             -- type_no when the code was signed; a later change of type keeps the code
   issue         smallint NOT NULL DEFAULT 0 CHECK (issue BETWEEN 0 AND 127), -- rises when a code is replaced
   needs_roster  boolean  NOT NULL,             -- signed flag: worthless without the roster
   not_before    timestamptz,                   -- signed validity
@@ -98,7 +99,8 @@ CREATE TABLE ticket (
 
 -- gate (fleet): enrolled devices. A revoked gate keeps its row; trusted_* is the
 -- last entry of it that counts. ratchet and ratchet_prev are the session values
--- of which a cloned disk can hold only an old one.
+-- of which a cloned disk can hold only an old one. incarnation is the last that
+-- said hello, superseded those before it, oldest first.
 CREATE TABLE gate (
   device_id           uuid PRIMARY KEY,
   event_id            integer NOT NULL REFERENCES event,
@@ -112,6 +114,8 @@ CREATE TABLE gate (
   trusted_seq         bigint,
   ratchet             text NOT NULL DEFAULT '',
   ratchet_prev        text NOT NULL DEFAULT '',
+  incarnation         uuid,
+  superseded          uuid[] NOT NULL DEFAULT '{}',
   quarantined_at      timestamptz,
   last_seen_at        timestamptz,
   app                 text NOT NULL DEFAULT '',
@@ -249,9 +253,9 @@ CREATE TABLE quarantine (
   received_at timestamptz NOT NULL DEFAULT now()
 );
 
--- A change of a ticket, of the rules or of a gate is told to the stream of its
--- event by statement triggers, so that an import of 50,000 rows costs one
--- statement more and no writer can forget it.
+-- A change of a ticket, of the rules, of a gate or of central's keys is told to
+-- the streams of the events that it concerns by statement triggers, so that an
+-- import of 50,000 rows costs one statement more and no writer can forget it.
 
 -- +goose StatementBegin
 CREATE FUNCTION bump_rev() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -288,12 +292,21 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
+-- +goose StatementBegin
+CREATE FUNCTION tell_trust() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO sync_outbox (stream_id, kind, entity, entity_no) SELECT e.stream, 5, e.stream, 0 FROM event e;
+  RETURN NULL;
+END $$;
+-- +goose StatementEnd
+
 CREATE TRIGGER ticket_rev BEFORE UPDATE ON ticket FOR EACH ROW EXECUTE FUNCTION bump_rev();
 CREATE TRIGGER ticket_tell_insert AFTER INSERT ON ticket REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION tell_tickets();
 CREATE TRIGGER ticket_tell_update AFTER UPDATE ON ticket REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION tell_tickets();
 CREATE TRIGGER event_rev BEFORE UPDATE ON event FOR EACH ROW EXECUTE FUNCTION bump_rev();
 CREATE TRIGGER event_tell_insert AFTER INSERT ON event REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION tell_rules();
 CREATE TRIGGER event_tell_update AFTER UPDATE ON event REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION tell_rules();
+CREATE TRIGGER signing_key_tell AFTER INSERT OR UPDATE ON signing_key FOR EACH STATEMENT EXECUTE FUNCTION tell_trust();
 
 -- Heartbeats update a gate too; only what other gates should know is told.
 CREATE TRIGGER gate_tell_insert AFTER INSERT ON gate REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION tell_gates();
@@ -315,4 +328,4 @@ CREATE TRIGGER gate_tell_update BEFORE UPDATE ON gate FOR EACH ROW EXECUTE FUNCT
 DROP TABLE quarantine, ticket_state, checkin_entry, journal_stream, roster_blob, roster_snapshot,
   sync_log, sync_outbox, sync_stream, sync_store, enrol_token, gate, ticket, ticket_type, zone, event,
   signing_key, installation CASCADE;
-DROP FUNCTION bump_rev, tell_tickets, tell_rules, tell_gates, tell_gate_change;
+DROP FUNCTION bump_rev, tell_tickets, tell_rules, tell_gates, tell_trust, tell_gate_change;
