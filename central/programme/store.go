@@ -1,0 +1,226 @@
+package programme
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"gatehouse/central/pg"
+	"gatehouse/syncproto"
+)
+
+// ErrNoEvent means that there is no event of that number.
+var ErrNoEvent = errors.New("there is no such event; `central event create` prints the number of the one it makes")
+
+// Status is how far an event has come.
+type Status string
+
+// The states of an event. Gates admit while it is published or live.
+const (
+	Draft     Status = "draft"
+	Published Status = "published"
+	Live      Status = "live"
+	Completed Status = "completed"
+)
+
+// Streams makes the change log of an event that is being created, within the
+// transaction that creates it.
+type Streams interface {
+	CreateStream(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, stream uuid.UUID) error
+}
+
+// Config is what the service needs.
+type Config struct {
+	// Pool is the database. Required.
+	Pool *pgxpool.Pool
+	// Streams makes change logs. Required for Create only.
+	Streams Streams
+}
+
+// Service keeps events. It is safe for concurrent use.
+type Service struct {
+	pool    *pgxpool.Pool
+	streams Streams
+}
+
+// New returns the service.
+func New(cfg Config) (*Service, error) {
+	if cfg.Pool == nil {
+		return nil, errors.New("new programme: a pool is required")
+	}
+	return &Service{pool: cfg.Pool, streams: cfg.Streams}, nil
+}
+
+// Event is what an event is called and where its secrets begin.
+type Event struct {
+	No        syncproto.EventNo
+	Stream    uuid.UUID
+	Name      string
+	Timezone  string
+	StartsAt  time.Time // zero: unbounded
+	EndsAt    time.Time // zero: unbounded
+	Venue     Venue
+	Status    Status
+	CreatedAt time.Time
+}
+
+// Create stores an event, published, and begins its change log.
+func (s *Service) Create(ctx context.Context, spec Spec) (Event, error) {
+	var event Event
+	err := pg.InTx(ctx, s.pool, func(tx pgx.Tx) (err error) {
+		event, err = insertEvent(ctx, tx, spec)
+		if err != nil {
+			return err
+		}
+		if err := insertZones(ctx, tx, event.No, spec.Zones); err != nil {
+			return err
+		}
+		if err := insertTypes(ctx, tx, event.No, spec.Types); err != nil {
+			return err
+		}
+		return s.streams.CreateStream(ctx, tx, event.No, event.Stream)
+	})
+	if err != nil {
+		return Event{}, fmt.Errorf("create event: %w", err)
+	}
+	return event, nil
+}
+
+func insertEvent(ctx context.Context, tx pgx.Tx, spec Spec) (Event, error) {
+	stream, err := uuid.NewRandom()
+	if err != nil {
+		return Event{}, fmt.Errorf("stream id: %w", err)
+	}
+	hashKey := make([]byte, hashKeyLen)
+	if _, err := rand.Read(hashKey); err != nil {
+		return Event{}, fmt.Errorf("hash key: %w", err)
+	}
+	rows, err := tx.Query(ctx, `
+		INSERT INTO event (stream, name, timezone, starts_at, ends_at, venue_name, venue_capacity,
+		                   status, partition, claim_wait_ms, hash_key)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+		RETURNING `+eventColumns,
+		stream, spec.Name, spec.Timezone, orNull(spec.StartsAt), orNull(spec.EndsAt), spec.Venue.Name,
+		orNull(spec.Venue.Capacity), Published, spec.Policy.Partition, spec.Policy.ClaimWaitMS, hashKey)
+	if err != nil {
+		return Event{}, err
+	}
+	return pgx.CollectExactlyOneRow(rows, scanEvent)
+}
+
+const hashKeyLen = 32
+
+// insertZones uses one statement, so that a zone may be listed before its parent.
+func insertZones(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, zones []syncproto.Zone) error {
+	names, parents := make([]string, len(zones)), make([]*string, len(zones))
+	for i, z := range zones {
+		names[i], parents[i] = z.Name, orNull(z.Parent)
+	}
+	_, err := tx.Exec(ctx, `
+		INSERT INTO zone (event_id, name, parent, position)
+		SELECT $1::int, z.name, z.parent, z.position
+		FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS z (name, parent, position)`,
+		event, names, parents)
+	return err
+}
+
+func insertTypes(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, types []TicketType) error {
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{"ticket_type"},
+		[]string{"event_id", "no", "key", "name", "zones", "valid_from", "valid_until", "entries_total", "entries_per_day", "reentry"},
+		pgx.CopyFromSlice(len(types), func(i int) ([]any, error) {
+			t := types[i]
+			return []any{
+				event, int16(i + 1), t.Key, t.Name, append([]string{}, t.Zones...), orNull(t.ValidFrom), orNull(t.ValidUntil),
+				orNull(t.EntriesTotal), orNull(t.EntriesPerDay), t.Reentry,
+			}, nil
+		}))
+	return err
+}
+
+const eventColumns = `id, stream, name, timezone, starts_at, ends_at, venue_name, venue_capacity, status, created_at`
+
+func scanEvent(row pgx.CollectableRow) (Event, error) {
+	var (
+		e            Event
+		starts, ends *time.Time
+		capacity     *int
+	)
+	err := row.Scan(&e.No, &e.Stream, &e.Name, &e.Timezone, &starts, &ends, &e.Venue.Name, &capacity, &e.Status, &e.CreatedAt)
+	e.StartsAt, e.EndsAt, e.Venue.Capacity = orZero(starts), orZero(ends), orZero(capacity)
+	return e, err
+}
+
+// Event returns one event, or [ErrNoEvent].
+func (s *Service) Event(ctx context.Context, no syncproto.EventNo) (Event, error) {
+	return s.event(ctx, s.pool, no)
+}
+
+// querier is a pool or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+func (s *Service) event(ctx context.Context, db querier, no syncproto.EventNo) (Event, error) {
+	rows, err := db.Query(ctx, `SELECT `+eventColumns+` FROM event WHERE id = $1::bigint`, int64(no))
+	if err != nil {
+		return Event{}, fmt.Errorf("read event: %w", err)
+	}
+	e, err := pgx.CollectExactlyOneRow(rows, scanEvent)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Event{}, fmt.Errorf("event %d: %w", no, ErrNoEvent)
+	}
+	if err != nil {
+		return Event{}, fmt.Errorf("read event: %w", err)
+	}
+	return e, nil
+}
+
+// Events lists all events, the newest first.
+func (s *Service) Events(ctx context.Context) ([]Event, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+eventColumns+` FROM event ORDER BY id DESC`)
+	if err != nil {
+		return nil, fmt.Errorf("list events: %w", err)
+	}
+	events, err := pgx.CollectRows(rows, scanEvent)
+	if err != nil {
+		return nil, fmt.Errorf("list events: %w", err)
+	}
+	return events, nil
+}
+
+// HashKey is the secret under which the codes of an event are hashed.
+func (s *Service) HashKey(ctx context.Context, no syncproto.EventNo) ([]byte, error) {
+	var key []byte
+	err := s.pool.QueryRow(ctx, `SELECT hash_key FROM event WHERE id = $1::bigint`, int64(no)).Scan(&key)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, fmt.Errorf("event %d: %w", no, ErrNoEvent)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read hash key: %w", err)
+	}
+	return key, nil
+}
+
+// orNull is nil for the zero value.
+func orNull[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+// orZero is the zero value for nil.
+func orZero[T any](v *T) T {
+	var zero T
+	if v == nil {
+		return zero
+	}
+	return *v
+}
