@@ -1,0 +1,57 @@
+package wire
+
+import (
+	"context"
+	"crypto/ed25519"
+
+	"github.com/google/uuid"
+
+	"gatehouse/syncproto"
+)
+
+// Service is what central does with messages that were authenticated and are
+// well-formed. Methods are called concurrently. A refusal is a
+// [*syncproto.Error] and goes to the gate as it is; any other error is logged and
+// the gate is told to try again later.
+type Service interface {
+	// Enrol trades a token for an identity. The request is signed by the key that
+	// it presents. The same token with the same key gives the same reply again.
+	Enrol(ctx context.Context, req syncproto.EnrolRequest) (syncproto.EnrolReply, error)
+	// Device is the key of an enrolled device, revoked ones included; CodeSignature
+	// for one that was never enrolled here.
+	Device(ctx context.Context, device uuid.UUID) (DeviceAuth, error)
+	// Hello opens a conversation. Proto of the reply is set by the server half.
+	Hello(ctx context.Context, device uuid.UUID, req syncproto.HelloRequest) (syncproto.HelloReply, error)
+	// Manifest is a snapshot of stream, signed by [SignManifest].
+	Manifest(ctx context.Context, device, stream uuid.UUID) (syncproto.Manifest, error)
+	// Blob is a chunk that a manifest named.
+	Blob(ctx context.Context, device uuid.UUID, hash syncproto.Hash) ([]byte, error)
+	// Changes is the page after a cursor. With nothing to tell it waits, up to
+	// WaitMS or until ctx ends, and then gives an empty page. Limit and WaitMS are
+	// within the protocol's limits. [FitPage] tells how many records a page holds.
+	Changes(ctx context.Context, device uuid.UUID, req syncproto.ChangesRequest) (syncproto.Page, error)
+	// Push stores entries durably. The chain is verified ([VerifyPush]) against the
+	// key of the device that req names, which need not be the one that pushes.
+	Push(ctx context.Context, device uuid.UUID, req syncproto.PushRequest) (syncproto.PushReply, error)
+	// Heartbeat notes how a gate is.
+	Heartbeat(ctx context.Context, device uuid.UUID, req syncproto.HeartbeatRequest) (syncproto.HeartbeatReply, error)
+	// Quarantine keeps what an authenticated device sent as a push and is not one;
+	// raw has at most PushBytesMax bytes.
+	Quarantine(ctx context.Context, device uuid.UUID, raw []byte, reason string) error
+	// Signer is central's identity and its current online key.
+	Signer(ctx context.Context) (Signer, error)
+}
+
+// DeviceAuth is what a device's requests are checked against.
+type DeviceAuth struct {
+	Key     ed25519.PublicKey
+	Revoked bool
+}
+
+// Signer is central's id and the online key that signs pages, manifests and
+// responses.
+type Signer struct {
+	Central uuid.UUID
+	Key     syncproto.KeyID
+	Private ed25519.PrivateKey
+}
