@@ -98,9 +98,9 @@ CREATE TABLE ticket (
 );
 
 -- gate (fleet): enrolled devices. A revoked gate keeps its row; trusted_* is the
--- last entry of it that counts. ratchet and ratchet_prev are the session values
--- of which a cloned disk can hold only an old one. incarnation is the last that
--- said hello, superseded those before it, oldest first.
+-- last entry of it that counts. ratchet counts the session values it was given, of
+-- which a cloned disk can hold only an old one. incarnation is the last that said
+-- hello, superseded those before it, oldest first.
 CREATE TABLE gate (
   device_id           uuid PRIMARY KEY,
   event_id            integer NOT NULL REFERENCES event,
@@ -112,8 +112,7 @@ CREATE TABLE gate (
   revoke_reason       text NOT NULL DEFAULT '',
   trusted_incarnation uuid,
   trusted_seq         bigint,
-  ratchet             text NOT NULL DEFAULT '',
-  ratchet_prev        text NOT NULL DEFAULT '',
+  ratchet             bigint NOT NULL DEFAULT 0,
   incarnation         uuid,
   superseded          uuid[] NOT NULL DEFAULT '{}',
   quarantined_at      timestamptz,
