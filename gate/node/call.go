@@ -1,0 +1,92 @@
+package node
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"gatehouse/syncproto"
+)
+
+// CallKind names a conversation with central. Each kind has at most one call
+// under way, and none waits for another: a push that hangs never delays a page.
+type CallKind uint8
+
+// The conversations.
+const (
+	CallHello CallKind = iota
+	CallSnapshot
+	CallChanges
+	CallPush
+	CallHeartbeat
+)
+
+// String is the conversation's name, for logs and metrics.
+func (k CallKind) String() string {
+	return [...]string{"hello", "snapshot", "changes", "push", "heartbeat"}[k]
+}
+
+// Call is a message to send. The field that Kind names is set. The shell answers
+// each call with one Answer that carries the same Call.
+type Call struct {
+	Kind      CallKind
+	Hello     syncproto.HelloRequest
+	Changes   syncproto.ChangesRequest
+	Push      PushRange
+	Heartbeat syncproto.HeartbeatRequest
+}
+
+// PushRange says which entries to push: those of one incarnation from First, as
+// many as the limits allow.
+type PushRange struct {
+	Incarnation uuid.UUID
+	First       uint64
+	Limits      syncproto.ServerLimits
+}
+
+// Answer is what came of a call: one reply, or Err. A refusal by central is a
+// *syncproto.Error in Err's chain; anything else is the link's failure.
+type Answer struct {
+	Call     Call
+	Sent     time.Time
+	Received time.Time
+	Err      error
+
+	Hello     *syncproto.HelloReply
+	Loaded    *Loaded // of a snapshot call, already in the replica file
+	Page      *syncproto.Page
+	Push      *syncproto.PushReply
+	Heartbeat *syncproto.HeartbeatReply
+}
+
+func (Answer) input() {}
+
+// Loaded is a whole roster: from the replica file at start, or from a snapshot.
+// Build it with Add.
+type Loaded struct {
+	Roster  Roster
+	Rules   *syncproto.Rules
+	Trust   *syncproto.TrustBundle
+	Devices []syncproto.DeviceRecord
+	Entries []syncproto.EntryRecord
+	Cursor  string
+	Seq     int64
+	// ServerMS is central's clock when this was known to be current.
+	ServerMS int64
+}
+
+// Add takes one record. A kind that this version does not know is left out.
+func (l *Loaded) Add(rec *syncproto.Record) {
+	switch {
+	case rec.Ticket != nil:
+		l.Roster.Put(rec.Ticket)
+	case rec.Rules != nil:
+		l.Rules = rec.Rules
+	case rec.Trust != nil:
+		l.Trust = rec.Trust
+	case rec.Device != nil:
+		l.Devices = append(l.Devices, *rec.Device)
+	case rec.Entry != nil:
+		l.Entries = append(l.Entries, *rec.Entry)
+	}
+}

@@ -1,0 +1,179 @@
+package node
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"gatehouse/syncproto"
+)
+
+// Timing are the link's times. The zero value of each takes its default.
+type Timing struct {
+	// Wait is how long central may park a request for changes. Defaults to 10 s.
+	Wait time.Duration
+	// Heartbeat is the time between heartbeats, give or take a fifth. Defaults to
+	// 10 s.
+	Heartbeat time.Duration
+	// BackoffBase and BackoffMax bound the pause after a failure: full jitter over
+	// a window that doubles. Default to syncproto.BackoffBase and BackoffMax.
+	BackoffBase, BackoffMax time.Duration
+}
+
+func (t Timing) withDefaults() Timing {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	def(&t.Wait, 10*time.Second)
+	def(&t.Heartbeat, 10*time.Second)
+	def(&t.BackoffBase, syncproto.BackoffBase)
+	def(&t.BackoffMax, syncproto.BackoffMax)
+	return t
+}
+
+// link is the conversation with central: a hello, then three loops that do not
+// wait for each other.
+type link struct {
+	timing  Timing
+	jitter  func() float64
+	greeted bool // the hello of this incarnation was answered
+	online  bool
+	limits  syncproto.ServerLimits
+	ratchet string
+
+	needSnapshot bool
+	cursor       string
+	seq          int64
+	head         int64
+	serverMS     int64 // central's clock at the last page
+	pageAt       time.Time
+
+	journal []Watermark
+	fault   string // what an operator should know: why pushing stopped
+
+	talks [CallHeartbeat + 1]talk
+}
+
+// talk is the state of one conversation.
+type talk struct {
+	busy     bool
+	failures int
+	due      time.Time
+}
+
+func newLink(cfg Config) link {
+	l := link{
+		timing: cfg.Timing.withDefaults(), jitter: cfg.Jitter, ratchet: cfg.Ratchet,
+		limits: syncproto.DefaultServerLimits(), needSnapshot: true,
+	}
+	l.journal = append(l.journal, cfg.Journal...)
+	return l
+}
+
+// durable notes that an incarnation reaches further now.
+func (l *link) durable(inc uuid.UUID, seq uint64) {
+	for i := range l.journal {
+		if w := &l.journal[i]; w.Incarnation == inc {
+			w.Last = max(w.Last, seq)
+			return
+		}
+	}
+	l.journal = append(l.journal, Watermark{Incarnation: inc, Last: seq})
+}
+
+// next adds the calls that are due and says when to look again.
+func (l *link) next(now time.Time, n *Node, out *Output) {
+	if n.locked && l.greeted {
+		l.greeted = false
+	}
+	l.start(now, n, out, CallHello, !l.greeted)
+	if l.greeted {
+		l.start(now, n, out, CallSnapshot, l.needSnapshot)
+		l.start(now, n, out, CallChanges, !l.needSnapshot)
+		l.start(now, n, out, CallPush, l.unsentRange() != nil)
+		l.start(now, n, out, CallHeartbeat, true)
+	}
+}
+
+// start issues a call of a kind that is wanted, due and not under way.
+func (l *link) start(now time.Time, n *Node, out *Output, kind CallKind, wanted bool) {
+	t := &l.talks[kind]
+	if !wanted || t.busy {
+		return
+	}
+	if t.due.After(now) {
+		if out.Wake.IsZero() || t.due.Before(out.Wake) {
+			out.Wake = t.due
+		}
+		return
+	}
+	t.busy = true
+	out.Calls = append(out.Calls, l.make(now, n, kind))
+}
+
+func (l *link) make(now time.Time, n *Node, kind CallKind) Call {
+	c := Call{Kind: kind}
+	switch kind {
+	case CallHello:
+		c.Hello = syncproto.HelloRequest{
+			ProtoMin: syncproto.ProtoMin, ProtoMax: syncproto.ProtoMax, Schema: syncproto.SchemaLevel,
+			Incarnation: n.cfg.Incarnation, Parent: n.cfg.Parent, Ratchet: l.ratchet,
+			ClockMS: now.UnixMilli(), App: n.cfg.App,
+		}
+	case CallChanges:
+		c.Changes = syncproto.ChangesRequest{
+			Stream: n.cfg.Stream, Cursor: l.cursor, Limit: l.limits.PageRecords,
+			WaitMS: min(int(l.timing.Wait/time.Millisecond), l.limits.WaitMS),
+		}
+	case CallPush:
+		w := l.unsentRange()
+		c.Push = PushRange{Incarnation: w.Incarnation, First: w.Acked + 1, Limits: l.limits}
+	case CallHeartbeat:
+		c.Heartbeat = syncproto.HeartbeatRequest{
+			Incarnation: n.cfg.Incarnation, Unsent: l.unsent(), Cursor: l.cursor, ClockMS: now.UnixMilli(),
+			OffsetMS: n.clock.offsetMS, ErrMS: n.clock.errMS, App: n.cfg.App,
+		}
+	}
+	return c
+}
+
+// unsentRange is the oldest incarnation that central does not hold whole.
+func (l *link) unsentRange() *Watermark {
+	for i := range l.journal {
+		if l.journal[i].Last > l.journal[i].Acked {
+			return &l.journal[i]
+		}
+	}
+	return nil
+}
+
+func (l *link) unsent() int64 {
+	var n int64
+	for i := range l.journal {
+		if w := &l.journal[i]; w.Last > w.Acked {
+			n += int64(w.Last - w.Acked)
+		}
+	}
+	return n
+}
+
+// done ends a call well: the next of its kind may follow after pause.
+func (l *link) done(now time.Time, kind CallKind, pause time.Duration) {
+	l.talks[kind] = talk{due: now.Add(pause)}
+	l.online = true
+}
+
+// failed ends a call badly: full jitter over a window that doubles up to the cap
+// (Brooker, "Exponential Backoff And Jitter", 2015), never less than central
+// asked for.
+func (l *link) failed(now time.Time, kind CallKind, atLeast time.Duration) {
+	t := &l.talks[kind]
+	window := l.timing.BackoffMax
+	if t.failures < 10 {
+		window = min(window, l.timing.BackoffBase<<t.failures)
+	}
+	pause := max(time.Duration(l.jitter()*float64(window)), atLeast)
+	*t = talk{failures: t.failures + 1, due: now.Add(pause)}
+}

@@ -1,0 +1,202 @@
+// Package node is a gate's mind: one single-threaded state machine that decides
+// scans, keeps the roster and the usage of tickets in memory, and says which
+// message to send to central next. It does no I/O, has no clock and starts no
+// goroutine: [Node.Step] takes the time and one input, and returns what the
+// shells round it should do. The shipped gate and a simulator run the same code.
+//
+// Goals in their order: what was shown green is never lost, so an admission
+// leaves Step as an entry to journal and only becomes an answer when the shell
+// reports it durable; a ticket is reserved in memory at the moment of the
+// decision, so that two lanes never both admit it; nothing here ever waits.
+//
+// A Node is not safe for concurrent use; its owner serialises the steps. Steps
+// that decide take microseconds; a page is applied in one step of at most
+// syncproto.PageRecordsMax records.
+package node
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"gatehouse/syncproto"
+	"gatehouse/syncproto/admission"
+	"gatehouse/syncproto/credential"
+)
+
+// DefaultGuard is the time within which a code read again on one lane is the
+// same presentation.
+const DefaultGuard = 3 * time.Second
+
+// Config is what a node is born with. Everything is required unless it says
+// otherwise.
+type Config struct {
+	Device uuid.UUID
+	Event  syncproto.EventNo
+	Stream uuid.UUID
+	// Pinned is the fingerprint of central's root key.
+	Pinned syncproto.Hash
+	// HashKey makes the keyed hashes of codes.
+	HashKey []byte
+	Lanes   []LaneConfig
+	// Guard is the same-code guard of every lane; negative switches it off.
+	// Defaults to DefaultGuard.
+	Guard time.Duration
+	// Incarnation is the journal's open incarnation, NextSeq the number its next
+	// entry gets, Last the time of the last entry of the whole journal.
+	Incarnation uuid.UUID
+	NextSeq     uint64
+	Last        syncproto.HLC
+	// Parent is the end of the incarnation before; zero on a new box.
+	Parent syncproto.Position
+	// Journal tells for every incarnation on this box what it holds and what
+	// central has acknowledged, oldest first, the open one last.
+	Journal []Watermark
+	// Ratchet is the session value of the last hello; empty on a new box.
+	Ratchet string
+	// Jitter gives numbers in [0, 1) for back-off.
+	Jitter func() float64
+	Timing Timing
+	// App names the program and its version to central.
+	App string
+}
+
+// LaneConfig is one physical passage.
+type LaneConfig struct {
+	Name      string
+	Zone      string
+	Direction syncproto.Direction
+}
+
+// Watermark is one incarnation of the local journal.
+type Watermark struct {
+	Incarnation uuid.UUID
+	Last        uint64 // highest seq in the journal
+	Acked       uint64 // highest seq that central holds
+}
+
+// Node is the state machine.
+type Node struct {
+	cfg    Config
+	hasher *credential.Hasher
+	lanes  []laneState
+	clock  clock
+	seq    uint64 // of the next entry
+	broken bool   // journal failed: fail closed
+	locked bool   // central revoked this device
+
+	roster   *Roster
+	rules    *admission.Rules
+	rulesErr error // the last rules that did not compile, for the status
+	history  map[syncproto.TicketNo]*history
+	trust    *syncproto.TrustBundle
+	devices  map[uuid.UUID]syncproto.DeviceRecord
+	counts   Counts
+	link     link
+}
+
+type laneState struct {
+	LaneConfig
+	lane   admission.Lane
+	ok     bool // the event has the lane's zone
+	recent [guardRing]guarded
+	next   int
+}
+
+// New makes a node without a roster: it refuses with not_ready until a
+// snapshot is loaded.
+func New(cfg Config) (*Node, error) {
+	if cfg.Device == uuid.Nil || cfg.Stream == uuid.Nil || cfg.Incarnation == uuid.Nil || cfg.NextSeq == 0 {
+		return nil, fmt.Errorf("node config lacks an identity: device %s, stream %s, incarnation %s, next seq %d",
+			cfg.Device, cfg.Stream, cfg.Incarnation, cfg.NextSeq)
+	}
+	if cfg.Guard == 0 {
+		cfg.Guard = DefaultGuard
+	}
+	if cfg.Jitter == nil {
+		return nil, fmt.Errorf("node config lacks a source of jitter")
+	}
+	n := &Node{
+		cfg: cfg, hasher: credential.NewHasher(cfg.HashKey), clock: clock{last: cfg.Last, errMS: errUnknownMS}, seq: cfg.NextSeq,
+		history: map[syncproto.TicketNo]*history{}, devices: map[uuid.UUID]syncproto.DeviceRecord{},
+		link: newLink(cfg),
+	}
+	n.lanes = make([]laneState, len(cfg.Lanes))
+	for i, l := range cfg.Lanes {
+		n.lanes[i] = laneState{LaneConfig: l}
+	}
+	return n, nil
+}
+
+// Input is one thing that happened: Scan, Durable, JournalBroken, Tick, or an
+// answer to a Call.
+type Input interface{ input() }
+
+// Scan is a complete read on a lane, by its index in Config.Lanes.
+type Scan struct {
+	Lane int
+	Text []byte // not kept
+}
+
+// Durable reports that the open incarnation is on disk up to Seq.
+type Durable struct{ Seq uint64 }
+
+// JournalBroken reports that an entry could not be made durable. The node fails
+// closed: it refuses every scan from now on with device_fault.
+type JournalBroken struct{}
+
+// ReplicaLost reports that the replica file cannot be written any more. The
+// roster in memory goes on serving; a snapshot is asked for to build a new file.
+type ReplicaLost struct{}
+
+// Tick reports that time passed; Output.Wake says when one is due.
+type Tick struct{}
+
+func (Scan) input()          {}
+func (Durable) input()       {}
+func (JournalBroken) input() {}
+func (ReplicaLost) input()   {}
+func (Tick) input()          {}
+
+// Output is what the shell should do after a step.
+type Output struct {
+	// Decision answers a Scan. With Journal set the shell appends Entry to the
+	// journal before it takes any other step, and shows the decision only when the
+	// entry is durable.
+	Decision Decision
+	Journal  bool
+	Entry    syncproto.Entry
+	// Calls are messages to send. Their answers come back as inputs.
+	Calls []Call
+	// Store is a page to write to the replica file; pages are given in order.
+	Store *syncproto.Page
+	// Acked are positions that central holds durably.
+	Acked []syncproto.Position
+	// Ratchet, when not empty, is to be kept for the next hello.
+	Ratchet string
+	// Wake is when the next Tick is due; zero for never.
+	Wake time.Time
+}
+
+// Step takes one input at time now. now may jump: what orders entries never
+// goes backwards.
+func (n *Node) Step(now time.Time, in Input) Output {
+	var out Output
+	switch in := in.(type) {
+	case Scan:
+		n.scan(now, in, &out)
+		return out // a lane waits for nothing that concerns the link
+	case Durable:
+		n.link.durable(n.cfg.Incarnation, in.Seq)
+	case JournalBroken:
+		n.broken = true
+	case ReplicaLost:
+		n.link.needSnapshot = true
+	case Tick:
+	case Answer:
+		n.answer(now, in, &out)
+	}
+	n.link.next(now, n, &out)
+	return out
+}

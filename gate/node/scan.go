@@ -1,0 +1,236 @@
+package node
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"gatehouse/syncproto"
+	"gatehouse/syncproto/admission"
+	"gatehouse/syncproto/credential"
+)
+
+// Answer kinds of a decision, as the decision log and the screens name them.
+const (
+	Admit  = "admit"
+	Deny   = "deny"
+	Exit   = "exit"
+	Repeat = "repeat"
+)
+
+// Decision answers one scan.
+type Decision struct {
+	Decision string // Admit, Deny, Exit or Repeat
+	Reason   syncproto.Reason
+	Code     syncproto.CodeHash
+	// Ticket is 0, and TicketID nil, where the code names no ticket of this event.
+	Ticket   syncproto.TicketNo
+	TicketID uuid.UUID
+	Type     syncproto.TypeNo
+	Known    bool // the ticket is on the roster
+	At       syncproto.HLC
+	// Of is the earlier use that stands in the way of a duplicate.
+	Of Use
+}
+
+// Use is an earlier admission as staff read it.
+type Use struct {
+	At   time.Time // zero when there is none
+	Gate string    // empty for this gate
+	Lane string
+}
+
+// guardRing is how many different codes a lane remembers for the same-code
+// guard: two phones held up side by side alternate.
+const guardRing = 8
+
+type guarded struct {
+	code     syncproto.CodeHash
+	at       time.Time
+	decision Decision
+}
+
+// scan decides. It never blocks and, for a known ticket, does no public-key
+// arithmetic.
+func (n *Node) scan(now time.Time, in Scan, out *Output) {
+	l := &n.lanes[in.Lane]
+	code := n.hasher.Sum(in.Text)
+	if n.guard(now, l, code, out) {
+		n.counts.add(out.Decision)
+		return
+	}
+	d := &out.Decision
+	*d = n.decide(now, l, in.Text, code)
+	if out.Journal = journalled(d); out.Journal {
+		n.reserve(now, l, out)
+	}
+	n.remember(now, l, *d)
+	n.counts.add(*d)
+}
+
+// guard answers a code that this lane has just read. An opened lane is not
+// opened twice; a refusal is repeated.
+func (n *Node) guard(now time.Time, l *laneState, code syncproto.CodeHash, out *Output) bool {
+	for i := range l.recent {
+		g := &l.recent[i]
+		if g.code != code || g.at.IsZero() {
+			continue
+		}
+		if age := now.Sub(g.at); age < 0 || age >= n.cfg.Guard {
+			return false
+		}
+		g.at = now
+		out.Decision = g.decision
+		if g.decision.Decision != Deny {
+			out.Decision.Decision, out.Decision.Reason = Repeat, syncproto.ReasonSameCode
+		}
+		return true
+	}
+	return false
+}
+
+func (n *Node) remember(now time.Time, l *laneState, d Decision) {
+	if n.cfg.Guard < 0 || d.Reason == syncproto.ReasonDeviceFault || d.Reason == syncproto.ReasonNotReady {
+		return
+	}
+	for i := range l.recent {
+		if l.recent[i].code == d.Code {
+			l.recent[i] = guarded{code: d.Code, at: now, decision: d}
+			return
+		}
+	}
+	l.recent[l.next] = guarded{code: d.Code, at: now, decision: d}
+	l.next = (l.next + 1) % guardRing
+}
+
+// Verify decides without consequence: nothing is reserved, counted or journalled.
+func (n *Node) Verify(now time.Time, lane int, text []byte) Decision {
+	return n.decide(now, &n.lanes[lane], text, n.hasher.Sum(text))
+}
+
+func (n *Node) decide(now time.Time, l *laneState, text []byte, hash syncproto.CodeHash) Decision {
+	d := Decision{Decision: Deny, Code: hash, At: n.clock.peek(now)}
+	switch {
+	case n.broken, n.locked:
+		d.Reason = syncproto.ReasonDeviceFault
+		return d
+	case n.rules == nil:
+		d.Reason = syncproto.ReasonNotReady
+		return d
+	}
+	code, err := credential.Parse(text)
+	if err != nil {
+		d.Reason = syncproto.ReasonMalformed
+		return d
+	}
+	t, reason := n.identify(&code, hash)
+	if t.No != 0 {
+		d.Ticket, d.Type, d.Known = t.No, t.Type, t.Known
+		d.TicketID = syncproto.TicketID(n.cfg.Stream, t.No)
+	}
+	if d.Reason = reason; reason != "" {
+		return d
+	}
+	h := n.history[t.No]
+	v := admission.Decide(n.rules, l.lane, t, h.usageOrNil(), d.At)
+	d.Decision, d.Reason = decisionOf(v.Kind), v.Reason
+	if !v.Of.IsZero() {
+		d.Of = h.use(v.Of)
+	}
+	return d
+}
+
+func decisionOf(k syncproto.Kind) string {
+	switch k {
+	case syncproto.KindAdmit:
+		return Admit
+	case syncproto.KindExit:
+		return Exit
+	}
+	return Deny
+}
+
+// identify finds the ticket that a code is of and whether the code is good for
+// it. An empty reason means that it is. The ticket is zero where the code names
+// none of this event.
+func (n *Node) identify(c *credential.Code, hash syncproto.CodeHash) (admission.Ticket, syncproto.Reason) {
+	if c.Event != n.cfg.Event {
+		if reason := n.verify(c); reason != "" {
+			return admission.Ticket{}, reason
+		}
+		return admission.Ticket{}, syncproto.ReasonWrongEvent
+	}
+	if known, ok := n.roster.ticket(c.Ticket); ok {
+		t := known.admission(c.Ticket)
+		if known.code == hash {
+			return t, ""
+		}
+		// Another code for a number we hold: replaced since, or made with a stolen
+		// key. It is never admitted on its signature alone.
+		if reason := n.verify(c); reason != "" {
+			return admission.Ticket{}, reason
+		}
+		return t, syncproto.ReasonRevoked
+	}
+	if reason := n.verify(c); reason != "" {
+		return admission.Ticket{}, reason
+	}
+	if c.NeedsRoster {
+		return admission.Ticket{}, syncproto.ReasonUnknown
+	}
+	return admission.Ticket{No: c.Ticket, Type: c.Type, NotBefore: c.NotBefore, NotAfter: c.NotAfter}, ""
+}
+
+// verify checks the signature of a code; empty when it is genuine. A key that
+// this gate has not heard of yet proves nothing either way.
+func (n *Node) verify(c *credential.Code) syncproto.Reason {
+	if n.trust == nil {
+		return syncproto.ReasonUnknown
+	}
+	k := n.trust.Key(syncproto.PurposeTicket, c.Key)
+	switch {
+	case k == nil:
+		return syncproto.ReasonUnknown
+	case !c.Verify(k.Public):
+		return syncproto.ReasonBadSignature
+	}
+	return ""
+}
+
+// journalled: admissions, exits, and denials of known or genuine tickets. What
+// anybody can make at home is counted, not written.
+func journalled(d *Decision) bool {
+	switch d.Reason {
+	case syncproto.ReasonMalformed, syncproto.ReasonUnknown, syncproto.ReasonBadSignature,
+		syncproto.ReasonDeviceFault, syncproto.ReasonNotReady:
+		return false
+	}
+	return true
+}
+
+// reserve makes the entry of a decision and, where it admits or lets out, counts
+// it at once, so that another lane already sees it.
+func (n *Node) reserve(now time.Time, l *laneState, out *Output) {
+	d := &out.Decision
+	d.At = n.clock.stamp(now)
+	out.Entry = syncproto.Entry{
+		Incarnation: n.cfg.Incarnation, Seq: n.seq, Kind: kindOf(d.Decision), Reason: d.Reason,
+		T: d.At, At: now.UnixMilli(), OffsetMS: n.clock.offsetMS, ErrMS: n.clock.errMS,
+		Event: n.cfg.Event, Ticket: d.Ticket, Code: d.Code,
+		Lane: l.Name, Zone: l.Zone, Direction: l.Direction,
+	}
+	n.seq++
+	if f, ok := admission.FactOf(&out.Entry, false); ok {
+		n.historyOf(d.Ticket).append(n.rules, f, Use{At: d.At.Time(), Lane: l.Name})
+	}
+}
+
+func kindOf(decision string) syncproto.Kind {
+	switch decision {
+	case Admit:
+		return syncproto.KindAdmit
+	case Exit:
+		return syncproto.KindExit
+	}
+	return syncproto.KindDeny
+}

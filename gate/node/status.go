@@ -1,0 +1,92 @@
+package node
+
+import (
+	"time"
+
+	"gatehouse/syncproto"
+)
+
+// Counts are what the lanes answered since the node was made.
+type Counts struct {
+	Admitted int64
+	Exited   int64
+	Denied   int64
+	Repeated int64
+	Reasons  map[syncproto.Reason]int64
+}
+
+func (c *Counts) add(d Decision) {
+	switch d.Decision {
+	case Admit:
+		c.Admitted++
+	case Exit:
+		c.Exited++
+	case Repeat:
+		c.Repeated++
+	default:
+		c.Denied++
+	}
+	if c.Reasons == nil {
+		c.Reasons = make(map[syncproto.Reason]int64)
+	}
+	c.Reasons[d.Reason]++
+}
+
+// Status is how a node is at a moment.
+type Status struct {
+	Ready    bool // it has rules and a roster
+	Broken   bool // the journal failed
+	Locked   bool // central withdrew this device
+	Online   bool
+	Event    string
+	Tickets  int
+	Unsent   int64
+	LastSeq  uint64 // last number given in the open incarnation
+	Seq      int64  // position in the stream
+	Head     int64  // newest position heard of
+	Cursor   string
+	Age      time.Duration // since the roster was known to be current; negative when it never was
+	OffsetMS int64
+	ErrMS    int64
+	Fault    string
+	Counts   Counts
+	Lanes    []LaneStatus
+	Journal  []Watermark
+}
+
+// LaneStatus is a lane; Ready means that the event has its zone.
+type LaneStatus struct {
+	LaneConfig
+	Ready bool
+}
+
+// Status reports. The result shares nothing with the node.
+func (n *Node) Status(now time.Time) Status {
+	l := &n.link
+	s := Status{
+		Ready: n.rules != nil, Broken: n.broken, Locked: n.locked, Online: l.online, Tickets: n.roster.Count(),
+		Unsent: l.unsent(), LastSeq: n.seq - 1, Seq: l.seq, Head: l.head, Cursor: l.cursor, Age: -1,
+		OffsetMS: n.clock.offsetMS, ErrMS: n.clock.errMS, Fault: l.fault, Counts: n.counts,
+		Journal: append([]Watermark(nil), l.journal...),
+	}
+	switch {
+	case !l.pageAt.IsZero():
+		s.Age = now.Sub(l.pageAt)
+	case l.serverMS != 0:
+		s.Age = time.Duration(now.UnixMilli()+n.clock.offsetMS-l.serverMS) * time.Millisecond
+	}
+	if n.rulesErr != nil && s.Fault == "" {
+		s.Fault = n.rulesErr.Error()
+	}
+	s.Counts.Reasons = make(map[syncproto.Reason]int64, len(n.counts.Reasons))
+	for r, c := range n.counts.Reasons {
+		s.Counts.Reasons[r] = c
+	}
+	for i := range n.lanes {
+		s.Lanes = append(s.Lanes, LaneStatus{LaneConfig: n.lanes[i].LaneConfig, Ready: n.lanes[i].ok})
+	}
+	return s
+}
+
+// Trust is the bundle in force; nil before the first.
+func (n *Node) Trust() *syncproto.TrustBundle { return n.trust }
