@@ -28,7 +28,7 @@ type route struct {
 	enrol      bool // signed by the key that the body presents
 	anyProto   bool
 	quarantine bool // keep bodies that cannot be read
-	handle     func(*Server, context.Context, *call) (reply, error)
+	handle     func(context.Context, *Server, *call) (reply, error)
 }
 
 // findRoute finds the message that a method and path stand for, and sets the
@@ -36,31 +36,31 @@ type route struct {
 func findRoute(c *call) (route, bool) {
 	switch key := c.req.Method + " " + c.path; key {
 	case http.MethodPost + " " + PathEnrol:
-		return route{bodyMax: syncproto.MessageBytesMax, enrol: true, anyProto: true, handle: (*Server).enrol}, true
+		return route{bodyMax: syncproto.MessageBytesMax, enrol: true, anyProto: true, handle: serveEnrol}, true
 	case http.MethodPost + " " + PathHello:
-		return route{bodyMax: syncproto.MessageBytesMax, anyProto: true, handle: (*Server).hello}, true
+		return route{bodyMax: syncproto.MessageBytesMax, anyProto: true, handle: serveHello}, true
 	case http.MethodGet + " " + PathChanges:
-		return route{handle: (*Server).changes}, true
+		return route{handle: serveChanges}, true
 	case http.MethodPost + " " + PathPush:
-		return route{bodyMax: syncproto.PushBytesMax, quarantine: true, handle: (*Server).push}, true
+		return route{bodyMax: syncproto.PushBytesMax, quarantine: true, handle: servePush}, true
 	case http.MethodPost + " " + PathHeartbeat:
-		return route{bodyMax: syncproto.MessageBytesMax, handle: (*Server).heartbeat}, true
+		return route{bodyMax: syncproto.MessageBytesMax, handle: serveHeartbeat}, true
 	}
 	if c.req.Method != http.MethodGet {
 		return route{}, false
 	}
 	if param, ok := strings.CutPrefix(c.path, PathSnapshot); ok {
 		c.param = param
-		return route{handle: (*Server).manifest}, true
+		return route{handle: serveManifest}, true
 	}
 	if param, ok := strings.CutPrefix(c.path, PathBlob); ok {
 		c.param = param
-		return route{handle: (*Server).blob}, true
+		return route{handle: serveBlob}, true
 	}
 	return route{}, false
 }
 
-func (s *Server) enrol(ctx context.Context, c *call) (reply, error) {
+func serveEnrol(ctx context.Context, s *Server, c *call) (reply, error) {
 	var req syncproto.EnrolRequest
 	if err := parseMessage(c.body, &req); err != nil {
 		return reply{}, err
@@ -74,7 +74,7 @@ func (s *Server) enrol(ctx context.Context, c *call) (reply, error) {
 	return jsonReply(s.cfg.Service.Enrol(ctx, req))
 }
 
-func (s *Server) hello(ctx context.Context, c *call) (reply, error) {
+func serveHello(ctx context.Context, s *Server, c *call) (reply, error) {
 	var req syncproto.HelloRequest
 	if err := parseMessage(c.body, &req); err != nil {
 		return reply{}, err
@@ -108,7 +108,7 @@ func newestIncarnations(acked []syncproto.Position) []syncproto.Position {
 	return sorted[:syncproto.IncarnationsMax]
 }
 
-func (s *Server) manifest(ctx context.Context, c *call) (reply, error) {
+func serveManifest(ctx context.Context, s *Server, c *call) (reply, error) {
 	stream, err := parseUUID(c.param)
 	if err != nil {
 		return reply{}, malformed("the path does not name a stream")
@@ -116,7 +116,7 @@ func (s *Server) manifest(ctx context.Context, c *call) (reply, error) {
 	return jsonReply(s.cfg.Service.Manifest(ctx, c.auth.device, stream))
 }
 
-func (s *Server) blob(ctx context.Context, c *call) (reply, error) {
+func serveBlob(ctx context.Context, s *Server, c *call) (reply, error) {
 	var hash syncproto.Hash
 	if err := hash.UnmarshalText([]byte(c.param)); err != nil {
 		return reply{}, malformed("the path does not name a blob")
@@ -131,7 +131,7 @@ func (s *Server) blob(ctx context.Context, c *call) (reply, error) {
 	return reply{body: body, contentType: typeBytes}, nil
 }
 
-func (s *Server) changes(ctx context.Context, c *call) (reply, error) {
+func serveChanges(ctx context.Context, s *Server, c *call) (reply, error) {
 	req, err := parseChanges(c.query)
 	if err != nil {
 		return reply{}, err
@@ -158,7 +158,8 @@ func parseChanges(query string) (syncproto.ChangesRequest, error) {
 	if req.Stream, err = parseUUID(q.Get("stream")); err != nil {
 		return req, malformed("the query does not name a stream")
 	}
-	if req.Cursor = q.Get("cursor"); tooLong(req.Cursor) {
+	req.Cursor = q.Get("cursor")
+	if _, err := syncproto.ParseCursor(req.Cursor); err != nil && req.Cursor != "" {
 		return req, malformed("the cursor is not one that a central made")
 	}
 	limit, errLimit := parseCount(q.Get("limit"), syncproto.PageRecordsMax)
@@ -179,7 +180,7 @@ func parseCount(text string, absent int) (int, error) {
 	return int(n), err
 }
 
-func (s *Server) push(ctx context.Context, c *call) (reply, error) {
+func servePush(ctx context.Context, s *Server, c *call) (reply, error) {
 	req, err := DecodePush(c.body)
 	if err != nil {
 		if refusal := syncproto.AsError(err); refusal != nil {
@@ -203,7 +204,7 @@ func (s *Server) push(ctx context.Context, c *call) (reply, error) {
 	return jsonReply(s.cfg.Service.Push(ctx, c.auth.device, req))
 }
 
-func (s *Server) heartbeat(ctx context.Context, c *call) (reply, error) {
+func serveHeartbeat(ctx context.Context, s *Server, c *call) (reply, error) {
 	var req syncproto.HeartbeatRequest
 	if err := parseMessage(c.body, &req); err != nil {
 		return reply{}, err

@@ -135,7 +135,7 @@ func (s *Server) serve(ctx context.Context, c *call) (reply, error) {
 	if c.body, err = s.decodeBody(ctx, c, r); err != nil {
 		return reply{}, err
 	}
-	return r.handle(s, ctx, c)
+	return r.handle(ctx, s, c)
 }
 
 // open looks at what every request must have, whoever sends it.

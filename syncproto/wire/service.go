@@ -27,8 +27,8 @@ type Service interface {
 	// Blob is a chunk that a manifest named.
 	Blob(ctx context.Context, device uuid.UUID, hash syncproto.Hash) ([]byte, error)
 	// Changes is the page after a cursor. With nothing to tell it waits, up to
-	// WaitMS or until ctx ends, and then gives an empty page. Limit and WaitMS are
-	// within the protocol's limits. [FitPage] tells how many records a page holds.
+	// WaitMS or until ctx ends, and then gives an empty page. Cursor can be
+	// parsed or is empty, which is the origin; Limit and WaitMS are within the protocol's limits. [FitPage] tells how many records a page holds.
 	Changes(ctx context.Context, device uuid.UUID, req syncproto.ChangesRequest) (syncproto.Page, error)
 	// Push stores entries durably. The chain is verified ([VerifyPush]) against the
 	// key of the device that req names, which need not be the one that pushes.
