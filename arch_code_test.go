@@ -3,6 +3,8 @@ package gatehouse_test
 import (
 	"fmt"
 	"go/ast"
+	"go/token"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -204,19 +206,27 @@ func checkFuncLines(t *tree) []violation {
 	return found
 }
 
+// checkMethods counts a type's methods over all files of its package.
 func checkMethods(t *tree) []violation {
-	count := map[string]int{}
-	return t.funcs(func(f *sourceFile, fn *ast.FuncDecl) string {
-		recv := receiver(fn)
-		if recv == "" || f.generated || f.test {
-			return ""
+	types := map[string][]token.Pos{} // by folder and name, where each method is
+	for _, f := range t.files {
+		if f.test || f.generated {
+			continue
 		}
-		key := f.dir + " " + recv
-		if count[key]++; count[key] <= methodsMax {
-			return ""
+		for _, decl := range f.syntax.Decls {
+			if fn, ok := decl.(*ast.FuncDecl); ok && receiver(fn) != "" {
+				key := f.dir + " " + receiver(fn)
+				types[key] = append(types[key], fn.Pos())
+			}
 		}
-		return fmt.Sprintf("is method %d of %s", count[key], recv)
-	})
+	}
+	var found []violation
+	for _, key := range slices.Sorted(maps.Keys(types)) {
+		if methods := types[key]; len(methods) > methodsMax {
+			found = append(found, violation{key, t.fset.Position(methods[0]), fmt.Sprintf("has %d methods", len(methods))})
+		}
+	}
+	return found
 }
 
 func checkGenerated(t *tree) []violation {
