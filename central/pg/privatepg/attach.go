@@ -21,9 +21,6 @@ const (
 	watchEvery = time.Second
 	// pingTimeout bounds one attempt to connect.
 	pingTimeout = 5 * time.Second
-	// stopGrace is what a stop may take beyond StopTimeout: an immediate
-	// shutdown and the end of the keeper.
-	stopGrace = 10 * time.Second
 )
 
 // Cluster is this process's use of a cluster that others may use as well.
@@ -78,7 +75,7 @@ func (c *Cluster) URL(database string) string {
 
 // enter takes the users' lock, which a keeper that is stopping withholds.
 func (c *Cluster) enter(ctx context.Context) error {
-	limit := c.cfg.StopTimeout + stopGrace
+	limit := c.cfg.StopTimeout + c.cfg.stopGrace
 	got, err := c.users.within(ctx, shared, limit)
 	if err != nil {
 		return fmt.Errorf("wait for Postgres to stop: %w", err)
@@ -237,7 +234,7 @@ func (c *Cluster) Close() error {
 	if err := c.users.release(); err != nil {
 		return fmt.Errorf("leave Postgres: %w", err)
 	}
-	err := poll(context.Background(), c.cfg.StopTimeout+stopGrace, c.settled)
+	err := poll(context.Background(), c.cfg.StopTimeout+c.cfg.stopGrace, c.settled)
 	if errors.Is(err, errTimeUp) {
 		err = fmt.Errorf("the Postgres in %s does not stop: see %s", c.cfg.home(), c.cfg.logFile())
 	}

@@ -75,6 +75,11 @@ type Config struct {
 	// Logger receives what an operator may want to know. Defaults to
 	// slog.Default().
 	Logger *slog.Logger
+
+	// stopGrace is what a stop may take beyond StopTimeout: Postgres itself
+	// kills what does not follow an immediate shutdown after 5 s. Defaults to
+	// 10 s.
+	stopGrace time.Duration
 }
 
 // normal returns cfg with its defaults filled in and Dir absolute and free of
@@ -93,6 +98,9 @@ func (cfg Config) normal() (Config, error) {
 	}
 	if cfg.StopTimeout <= 0 {
 		cfg.StopTimeout = 20 * time.Second
+	}
+	if cfg.stopGrace <= 0 {
+		cfg.stopGrace = 10 * time.Second
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()

@@ -212,17 +212,21 @@ func (s *Server) Stop() error {
 
 // halt is Stop without the removal of the socket folder.
 func (s *Server) halt() error {
-	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT} { // Fast, then immediate.
-		if err := s.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	for _, step := range []struct {
+		ask   syscall.Signal
+		limit time.Duration
+	}{
+		{syscall.SIGINT, s.cfg.StopTimeout}, // Fast shutdown.
+		{syscall.SIGQUIT, s.cfg.stopGrace},  // Immediate shutdown; the next start recovers.
+	} {
+		if err := s.cmd.Process.Signal(step.ask); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			return fmt.Errorf("stop Postgres: %w", err)
 		}
-		limit := time.NewTimer(s.cfg.StopTimeout)
-		defer limit.Stop()
 		select {
 		case <-s.done:
 			return nil
-		case <-limit.C:
-			s.cfg.Logger.Warn("Postgres takes long to stop", "asked", sig, "waited", s.cfg.StopTimeout)
+		case <-time.After(step.limit):
+			s.cfg.Logger.Warn("Postgres takes long to stop", "asked", step.ask, "waited", step.limit)
 		}
 	}
 	return fmt.Errorf("stop Postgres: process %d does not end", s.cmd.Process.Pid)

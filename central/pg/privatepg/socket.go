@@ -30,7 +30,9 @@ func makeSocketFolder(cfg Config, own owner) (string, error) {
 	if address, err := os.ReadFile(cfg.socketFile()); err == nil {
 		folder := strings.TrimSpace(string(address))
 		if isSocketFolder(folder, own) {
-			return folder, nil
+			// Postgres would refuse to start if the pid in an old lock file
+			// belonged to some process again, or to one not yet reaped.
+			return folder, removeFiles(socketPaths(folder))
 		}
 	}
 	folder, err := newSocketFolder(own)
@@ -82,15 +84,25 @@ func isSocketFolder(folder string, own owner) bool {
 		statOf(info).Uid == own.uid && strings.HasPrefix(filepath.Base(folder), socketPrefix)
 }
 
-// removeSocketFolder removes the folder and the file that names it. Missing
-// files are fine: Postgres removes its own when it stops in order.
+// removeSocketFolder removes the folder and the file that names it.
 func removeSocketFolder(cfg Config, folder string) error {
-	paths := []string{cfg.socketFile()}
+	return removeFiles(append(socketPaths(folder), folder, cfg.socketFile()))
+}
+
+// socketPaths lists the files of a socket folder.
+func socketPaths(folder string) []string {
+	var paths []string
 	for _, name := range socketFiles {
 		paths = append(paths, filepath.Join(folder, name))
 	}
+	return paths
+}
+
+// removeFiles removes files and empty folders. Those that are missing are
+// fine: Postgres removes its own when it stops in order.
+func removeFiles(paths []string) error {
 	var problems []error
-	for _, path := range append(paths, folder) {
+	for _, path := range paths {
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			problems = append(problems, err)
 		}
