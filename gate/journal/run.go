@@ -1,0 +1,169 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"gatehouse/syncproto"
+)
+
+// op is a change that is not an entry. The writer makes it between two commits.
+type op struct {
+	fn   func(*writer) error
+	err  error
+	done chan struct{}
+}
+
+// run is the writer: the one goroutine that touches the write connection. It
+// drains the queue, commits, and looks again, so that a commit gathers what came
+// while the disk was busy with the one before. It ends when the journal is closed
+// and everything queued is written, or cannot be.
+func (j *Journal) run() {
+	idle := time.NewTimer(idleAfter)
+	defer idle.Stop()
+	batch := make([]*Pending, 0, j.cfg.BatchMax)
+	for {
+		batch = j.take(batch[:0])
+		o := j.takeOp()
+		if len(batch) == 0 && o == nil {
+			if j.closing() {
+				j.work(nil, &op{fn: (*writer).tidy, done: make(chan struct{})})
+				return
+			}
+			idle.Reset(idleAfter)
+			select {
+			case <-j.wake:
+				j.linger()
+			case <-idle.C:
+				if j.writer.untidy() {
+					j.work(nil, &op{fn: (*writer).tidy, done: make(chan struct{})})
+				} else {
+					<-j.wake
+					j.linger()
+				}
+			}
+			continue
+		}
+		j.work(batch, o)
+		clear(batch)
+	}
+}
+
+// work commits a batch, then makes a change. After the first error nothing more
+// is written, and everybody who waits is told the same.
+func (j *Journal) work(batch []*Pending, o *op) {
+	w := j.writer
+	err := j.broken
+	if err == nil && len(batch) > 0 {
+		err = w.append(batch)
+		j.fail(err)
+	}
+	for _, p := range batch {
+		p.finish(j.broken)
+	}
+	if err == nil && o != nil {
+		o.err = o.fn(w)
+		j.fail(o.err)
+	}
+	if o != nil {
+		if o.err == nil {
+			o.err = err
+		}
+		close(o.done)
+	}
+	if j.broken == nil && w.frames > max(w.frameMax()*3/4, w.retryAt) {
+		j.fail(w.checkpoint("RESTART"))
+	}
+}
+
+// fail makes the journal broken for good, unless it is already or err is nil.
+func (j *Journal) fail(err error) {
+	if err == nil || j.broken != nil {
+		return
+	}
+	j.broken = fmt.Errorf("%w, restart the gate to open it anew: %w", ErrBroken, err)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.err == nil {
+		j.err = j.broken
+	} else {
+		j.err = errors.Join(j.err, j.broken)
+	}
+}
+
+// take moves the head of the queue into batch.
+func (j *Journal) take(batch []*Pending) []*Pending {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	n := min(len(j.queue), j.cfg.BatchMax)
+	for i, size := 0, 0; i < n; i++ {
+		if size += sizeBound(&j.queue[i].entry); size > batchBytesMax && i > 0 {
+			n = i
+		}
+	}
+	batch = append(batch, j.queue[:n]...)
+	rest := copy(j.queue, j.queue[n:])
+	clear(j.queue[rest:])
+	j.queue = j.queue[:rest]
+	return batch
+}
+
+func (j *Journal) takeOp() *op {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.ops) == 0 {
+		return nil
+	}
+	o := j.ops[0]
+	j.ops = j.ops[1:]
+	return o
+}
+
+// sizeBound is an upper estimate of an entry's JSON: names, numbers, hashes and
+// quotes, and texts in which every byte is escaped.
+func sizeBound(e *syncproto.Entry) int {
+	return 512 + 6*(len(e.Kind)+len(e.Reason)+len(e.Lane)+len(e.Zone)+len(e.Direction)+len(e.By)+len(e.Note))
+}
+
+func (j *Journal) closing() bool { return errors.Is(j.Err(), ErrClosed) }
+
+func (j *Journal) linger() {
+	if j.cfg.Linger > 0 && !j.closing() {
+		time.Sleep(j.cfg.Linger)
+	}
+}
+
+// do has the writer make a change and waits for it.
+func (j *Journal) do(ctx context.Context, fn func(*writer) error) error {
+	o := &op{fn: fn, done: make(chan struct{})}
+	j.mu.Lock()
+	if j.err != nil {
+		defer j.mu.Unlock()
+		return j.err
+	}
+	j.ops = append(j.ops, o)
+	j.mu.Unlock()
+	j.signal()
+	select {
+	case <-o.done:
+		return o.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// untidy says whether an idle moment is worth using: there are watermarks to
+// store, or enough in the log that copying it now spares a lane the wait later.
+func (w *writer) untidy() bool { return w.frames > w.frameMax()/16 || w.book.isDirty() }
+
+// tidy stores watermarks and copies the log into the database file.
+func (w *writer) tidy() error {
+	if w.dirty = w.book.takeDirty(w.dirty[:0]); len(w.dirty) > 0 {
+		if err := w.transact(w.writeAcks); err != nil {
+			return err
+		}
+	}
+	return w.checkpoint("PASSIVE")
+}
