@@ -142,6 +142,7 @@ CREATE TABLE sync_store (
   id          boolean PRIMARY KEY DEFAULT true CHECK (id),
   store_epoch uuid NOT NULL -- changed after a restore: cursors of before are refused
 );
+INSERT INTO sync_store (store_epoch) VALUES (gen_random_uuid());
 CREATE TABLE sync_stream (
   stream_id uuid PRIMARY KEY,
   event_id  integer NOT NULL UNIQUE REFERENCES event,
@@ -179,10 +180,11 @@ CREATE TABLE roster_snapshot (
   PRIMARY KEY (stream_id, seq)
 );
 CREATE TABLE roster_blob (
-  hash       bytea PRIMARY KEY CHECK (length(hash) = 32),
   stream_id  uuid  NOT NULL,
+  hash       bytea NOT NULL CHECK (length(hash) = 32),
   body       bytea NOT NULL,
-  created_at timestamptz NOT NULL DEFAULT now()
+  created_at timestamptz NOT NULL DEFAULT now(), -- when a build last needed it
+  PRIMARY KEY (stream_id, hash)
 );
 ALTER TABLE roster_blob ALTER COLUMN body SET STORAGE EXTERNAL; -- already compressed
 

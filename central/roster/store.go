@@ -1,0 +1,154 @@
+package roster
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"gatehouse/central/pg"
+	"gatehouse/syncproto"
+)
+
+// The kinds of references in the log, as the outbox triggers write them.
+const (
+	KindTicket = 1 // entity_no is the ticket's number
+	KindRules  = 2
+	KindEntry  = 3 // entity is the incarnation, entity_no the seq
+	KindDevice = 4 // entity is the device
+	KindTrust  = 5
+)
+
+// Config says what a Roster works on.
+type Config struct {
+	// Pool is central's database. Required.
+	Pool *pgxpool.Pool
+	// Rules reads the rules of an event as they are now. Required.
+	Rules func(ctx context.Context, event syncproto.EventNo) (syncproto.Rules, error)
+	// Trust reads central's keys as they are now. Required.
+	Trust func(ctx context.Context) (syncproto.TrustBundle, error)
+	// Now is the clock. Defaults to time.Now.
+	Now func() time.Time
+	// Rand gives the tags of sealed batches. Defaults to crypto/rand.
+	Rand io.Reader
+	// Coalesce is how long the sealer gathers touches of a stream before it
+	// seals. Defaults to 10 ms.
+	Coalesce time.Duration
+	// SweepEvery is how often the outbox is searched for streams that nobody in
+	// this process has touched. Defaults to 100 ms.
+	SweepEvery time.Duration
+	// PollEvery is how often the heads of streams with parked readers are read,
+	// in case a notification was lost. Defaults to 1 s.
+	PollEvery time.Duration
+	// Keep is how long a log row stays. Defaults to 7 days.
+	Keep time.Duration
+	// Logger hears of failures in the background. Defaults to slog.Default().
+	Logger *slog.Logger
+}
+
+// Roster serves the change logs of all events. It is safe for concurrent use.
+type Roster struct {
+	cfg       Config
+	hub       *hub
+	sealer    *sealer
+	snapshots *snapshots
+}
+
+// New returns a Roster whose background work starts with Run.
+func New(cfg Config) (*Roster, error) {
+	if cfg.Pool == nil || cfg.Rules == nil || cfg.Trust == nil {
+		return nil, errors.New("new roster: pool, rules and trust are required")
+	}
+	cfg.Coalesce = orDefault(cfg.Coalesce, 10*time.Millisecond)
+	cfg.SweepEvery = orDefault(cfg.SweepEvery, 100*time.Millisecond)
+	cfg.PollEvery = orDefault(cfg.PollEvery, time.Second)
+	cfg.Keep = orDefault(cfg.Keep, 7*24*time.Hour)
+	cfg.Logger = orDefault(cfg.Logger, slog.Default())
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Rand == nil {
+		cfg.Rand = rand.Reader
+	}
+	r := &Roster{cfg: cfg, hub: newHub()}
+	r.sealer = newSealer(cfg.Coalesce, cfg.Logger, func(ctx context.Context, stream uuid.UUID) error {
+		_, head, err := seal(ctx, cfg.Pool, stream, cfg.Rand)
+		if head > 0 {
+			r.hub.wake(stream, head)
+		}
+		return err
+	})
+	r.snapshots = newSnapshots(cfg)
+	return r, nil
+}
+
+// orDefault returns value, or fallback for the zero value.
+func orDefault[T comparable](value, fallback T) T {
+	var zero T
+	if value == zero {
+		return fallback
+	}
+	return value
+}
+
+// CreateStream begins the change log of an event, in the transaction that
+// creates the event. What was told to the stream before is sealed first.
+func CreateStream(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, stream uuid.UUID) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO sync_stream (stream_id, event_id)
+		VALUES ($1, $2)`, stream, event)
+	if err != nil {
+		return fmt.Errorf("create stream: %w", err)
+	}
+	return nil
+}
+
+// NewEpoch declares that the database was restored from a backup: every cursor
+// and snapshot of before is void, and gates bootstrap anew. The restore runbook
+// calls it before central serves again. Gates stay in step without it as long as
+// the log has not grown past them with other contents, which the tags reveal.
+func NewEpoch(ctx context.Context, db pg.Beginner) (uuid.UUID, error) {
+	var epoch uuid.UUID
+	err := pg.InTx(ctx, db, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `DELETE FROM roster_snapshot`); err != nil {
+			return fmt.Errorf("drop snapshots: %w", err)
+		}
+		err := tx.QueryRow(ctx, `
+			UPDATE sync_store SET store_epoch = gen_random_uuid()
+			RETURNING store_epoch`).Scan(&epoch)
+		if err != nil {
+			return fmt.Errorf("change store epoch: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return uuid.Nil, fmt.Errorf("new epoch: %w", err)
+	}
+	return epoch, nil
+}
+
+// Head is the newest sealed number of a stream.
+func (r *Roster) Head(ctx context.Context, stream uuid.UUID) (int64, error) {
+	var head int64
+	err := r.cfg.Pool.QueryRow(ctx, `
+		SELECT head FROM sync_stream
+		WHERE stream_id = $1`, stream).Scan(&head)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, unknownStream(stream)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read head of stream: %w", err)
+	}
+	return head, nil
+}
+
+func unknownStream(stream uuid.UUID) error {
+	return syncproto.Errorf(syncproto.CodeNotFound, "There is no stream %s at this central.", stream)
+}
