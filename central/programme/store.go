@@ -29,32 +29,24 @@ const (
 	Completed Status = "completed"
 )
 
-// Streams makes the change log of an event that is being created, within the
-// transaction that creates it.
-type Streams interface {
-	CreateStream(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, stream uuid.UUID) error
-}
-
 // Config is what the service needs.
 type Config struct {
 	// Pool is the database. Required.
 	Pool *pgxpool.Pool
-	// Streams makes change logs. Required for Create only.
-	Streams Streams
+	// CreateStream begins the change log of an event within the transaction that
+	// creates the event. Required.
+	CreateStream func(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, stream uuid.UUID) error
 }
 
 // Service keeps events. It is safe for concurrent use.
-type Service struct {
-	pool    *pgxpool.Pool
-	streams Streams
-}
+type Service struct{ cfg Config }
 
 // New returns the service.
 func New(cfg Config) (*Service, error) {
-	if cfg.Pool == nil {
-		return nil, errors.New("new programme: a pool is required")
+	if cfg.Pool == nil || cfg.CreateStream == nil {
+		return nil, errors.New("new programme: a pool and what makes change logs are required")
 	}
-	return &Service{pool: cfg.Pool, streams: cfg.Streams}, nil
+	return &Service{cfg: cfg}, nil
 }
 
 // Event is what an event is called and where its secrets begin.
@@ -73,7 +65,7 @@ type Event struct {
 // Create stores an event, published, and begins its change log.
 func (s *Service) Create(ctx context.Context, spec Spec) (Event, error) {
 	var event Event
-	err := pg.InTx(ctx, s.pool, func(tx pgx.Tx) (err error) {
+	err := pg.InTx(ctx, s.cfg.Pool, func(tx pgx.Tx) (err error) {
 		event, err = insertEvent(ctx, tx, spec)
 		if err != nil {
 			return err
@@ -84,7 +76,7 @@ func (s *Service) Create(ctx context.Context, spec Spec) (Event, error) {
 		if err := insertTypes(ctx, tx, event.No, spec.Types); err != nil {
 			return err
 		}
-		return s.streams.CreateStream(ctx, tx, event.No, event.Stream)
+		return s.cfg.CreateStream(ctx, tx, event.No, event.Stream)
 	})
 	if err != nil {
 		return Event{}, fmt.Errorf("create event: %w", err)
@@ -158,16 +150,7 @@ func scanEvent(row pgx.CollectableRow) (Event, error) {
 
 // Event returns one event, or [ErrNoEvent].
 func (s *Service) Event(ctx context.Context, no syncproto.EventNo) (Event, error) {
-	return s.event(ctx, s.pool, no)
-}
-
-// querier is a pool or a transaction.
-type querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}
-
-func (s *Service) event(ctx context.Context, db querier, no syncproto.EventNo) (Event, error) {
-	rows, err := db.Query(ctx, `SELECT `+eventColumns+` FROM event WHERE id = $1::bigint`, int64(no))
+	rows, err := s.cfg.Pool.Query(ctx, `SELECT `+eventColumns+` FROM event WHERE id = $1::bigint`, int64(no))
 	if err != nil {
 		return Event{}, fmt.Errorf("read event: %w", err)
 	}
@@ -183,7 +166,7 @@ func (s *Service) event(ctx context.Context, db querier, no syncproto.EventNo) (
 
 // Events lists all events, the newest first.
 func (s *Service) Events(ctx context.Context) ([]Event, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+eventColumns+` FROM event ORDER BY id DESC`)
+	rows, err := s.cfg.Pool.Query(ctx, `SELECT `+eventColumns+` FROM event ORDER BY id DESC`)
 	if err != nil {
 		return nil, fmt.Errorf("list events: %w", err)
 	}
@@ -197,7 +180,7 @@ func (s *Service) Events(ctx context.Context) ([]Event, error) {
 // HashKey is the secret under which the codes of an event are hashed.
 func (s *Service) HashKey(ctx context.Context, no syncproto.EventNo) ([]byte, error) {
 	var key []byte
-	err := s.pool.QueryRow(ctx, `SELECT hash_key FROM event WHERE id = $1::bigint`, int64(no)).Scan(&key)
+	err := s.cfg.Pool.QueryRow(ctx, `SELECT hash_key FROM event WHERE id = $1::bigint`, int64(no)).Scan(&key)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, fmt.Errorf("event %d: %w", no, ErrNoEvent)
 	}

@@ -17,7 +17,7 @@ import (
 func (s *Service) Rules(ctx context.Context, no syncproto.EventNo) (syncproto.Rules, error) {
 	var rules syncproto.Rules
 	oneState := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err := pg.InTxWith(ctx, s.pool, oneState, func(tx pgx.Tx) (err error) {
+	err := pg.InTxWith(ctx, s.cfg.Pool, oneState, func(tx pgx.Tx) (err error) {
 		if rules, err = selectRules(ctx, tx, no); err != nil {
 			return err
 		}

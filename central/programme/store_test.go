@@ -24,7 +24,7 @@ type streams struct {
 	err  error
 }
 
-func (s *streams) CreateStream(_ context.Context, _ pgx.Tx, event syncproto.EventNo, stream uuid.UUID) error {
+func (s *streams) create(_ context.Context, _ pgx.Tx, event syncproto.EventNo, stream uuid.UUID) error {
 	s.made[stream] = event
 	return s.err
 }
@@ -33,7 +33,7 @@ func setup(t *testing.T) (*programme.Service, *streams, *pgxpool.Pool) {
 	t.Helper()
 	made := &streams{made: map[uuid.UUID]syncproto.EventNo{}}
 	pool := pgtest.New(t)
-	service, err := programme.New(programme.Config{Pool: pool, Streams: made})
+	service, err := programme.New(programme.Config{Pool: pool, CreateStream: made.create})
 	require.NoError(t, err)
 	return service, made, pool
 }

@@ -1,0 +1,18 @@
+// Package fleet holds who this central is and which gates belong to it: the
+// installation with its signing keys, one-time enrolment tokens, and the gates
+// that were enrolled with them.
+//
+// A root key vouches for online keys, which sign pages, manifests and responses,
+// and for ticket keys, which sign ticket codes. Keys are made once, by whichever
+// process of central is first, and are replaced by rotation, never changed.
+//
+// A clone of a gate is found in two ways at its hello: it shows a session
+// ratchet that is older than the one before the last, or it comes back with an
+// incarnation after another one of the same device has said hello. Such a gate
+// is quarantined: it goes on admitting, and its entries wait for an operator.
+// A crash between the two sides never accuses an honest gate, and neither does
+// a central that was restored from a backup.
+//
+// The package writes the tables installation, signing_key, gate and enrol_token,
+// and nothing else does.
+package fleet

@@ -1,0 +1,80 @@
+package fleet
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"gatehouse/central/programme"
+	"gatehouse/syncproto"
+)
+
+// Events is what fleet asks of the programme.
+type Events interface {
+	Event(ctx context.Context, no syncproto.EventNo) (programme.Event, error)
+	HashKey(ctx context.Context, no syncproto.EventNo) ([]byte, error)
+}
+
+// Config is what the service needs.
+type Config struct {
+	// Pool is the database. Required.
+	Pool *pgxpool.Pool
+	// Events reads events. Required.
+	Events Events
+	// Watermark is the last entry that central holds of a device's newest journal,
+	// zero where it holds none. Defaults to none.
+	Watermark func(ctx context.Context, tx pgx.Tx, device uuid.UUID) (syncproto.Ref, error)
+	// Now is the clock. Defaults to time.Now.
+	Now func() time.Time
+	// Rand gives keys and tokens. Defaults to crypto/rand.
+	Rand io.Reader
+}
+
+// Service keeps the installation and its gates. It is safe for concurrent use.
+type Service struct {
+	cfg  Config
+	ring atomic.Pointer[keyring] // nil: not read yet
+}
+
+// New returns the service. Prepare must have run once on a database before the
+// other methods are of use.
+func New(cfg Config) (*Service, error) {
+	if cfg.Pool == nil || cfg.Events == nil {
+		return nil, errors.New("new fleet: a pool and events are required")
+	}
+	if cfg.Watermark == nil {
+		cfg.Watermark = func(context.Context, pgx.Tx, uuid.UUID) (syncproto.Ref, error) { return syncproto.Ref{}, nil }
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Rand == nil {
+		cfg.Rand = rand.Reader
+	}
+	return &Service{cfg: cfg}, nil
+}
+
+// orNull is nil for the zero value.
+func orNull[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+// orZero is the zero value for nil.
+func orZero[T any](v *T) T {
+	var zero T
+	if v == nil {
+		return zero
+	}
+	return *v
+}

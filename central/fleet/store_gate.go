@@ -1,0 +1,284 @@
+package fleet
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"gatehouse/central/pg"
+	"gatehouse/syncproto"
+)
+
+// Errors of looking for gates.
+var (
+	ErrNoDevice = errors.New("there is no such device")
+	ErrNoGate   = errors.New("there is no gate of that name; `central gate list` shows the names")
+)
+
+// Device is a gate as it was enrolled and last heard of.
+type Device struct {
+	ID            uuid.UUID
+	Event         syncproto.EventNo
+	Name          string
+	Key           ed25519.PublicKey
+	BoxKey        []byte
+	EnrolledAt    time.Time
+	RevokedAt     time.Time // zero: not revoked
+	RevokeReason  string
+	Trusted       syncproto.Ref // last entry that counts once it is revoked
+	QuarantinedAt time.Time     // zero: not quarantined
+	LastSeenAt    time.Time     // zero: never
+	App           string
+	Health        syncproto.HeartbeatRequest // of the last heartbeat
+	Rev           int64
+
+	session session
+}
+
+// Revoked reports whether the gate is no longer one of ours.
+func (d Device) Revoked() bool { return !d.RevokedAt.IsZero() }
+
+// Quarantined reports whether the gate looked cloned or rewound.
+func (d Device) Quarantined() bool { return !d.QuarantinedAt.IsZero() }
+
+const deviceColumns = `device_id, event_id, name, public_key, box_key, enrolled_at, revoked_at, revoke_reason,
+	trusted_incarnation, trusted_seq, ratchet, incarnation, superseded, quarantined_at, last_seen_at, app, health, rev`
+
+func scanDevice(row pgx.CollectableRow) (d Device, err error) {
+	var (
+		public                          []byte
+		revoked, quarantined, seen      *time.Time
+		trustedIncarnation, incarnation *uuid.UUID
+		trustedSeq                      *int64
+	)
+	err = row.Scan(&d.ID, &d.Event, &d.Name, &public, &d.BoxKey, &d.EnrolledAt, &revoked, &d.RevokeReason,
+		&trustedIncarnation, &trustedSeq, &d.session.ratchet, &incarnation, &d.session.superseded, &quarantined, &seen, &d.App, &d.Health, &d.Rev)
+	d.Key = public
+	d.RevokedAt, d.QuarantinedAt, d.LastSeenAt = orZero(revoked), orZero(quarantined), orZero(seen)
+	d.Trusted = syncproto.Ref{Incarnation: orZero(trustedIncarnation), Seq: uint64(orZero(trustedSeq))}
+	d.session.incarnation = orZero(incarnation)
+	return d, err
+}
+
+// querier is a pool or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// selectDevice reads one device; lock is a locking clause or nothing.
+func selectDevice(ctx context.Context, db querier, id uuid.UUID, lock string) (Device, error) {
+	rows, err := db.Query(ctx, `SELECT `+deviceColumns+` FROM gate WHERE device_id = $1 `+lock, id)
+	if err != nil {
+		return Device{}, fmt.Errorf("read device: %w", err)
+	}
+	d, err := pgx.CollectExactlyOneRow(rows, scanDevice)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Device{}, fmt.Errorf("device %s: %w", id, ErrNoDevice)
+	}
+	if err != nil {
+		return Device{}, fmt.Errorf("read device: %w", err)
+	}
+	return d, nil
+}
+
+func insertDevice(ctx context.Context, tx pgx.Tx, d Device) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO gate (device_id, event_id, name, public_key, box_key, enrolled_at, app)
+		VALUES ($1, $2, $3, $4, $5, $6, $7)`, d.ID, int64(d.Event), d.Name, []byte(d.Key), d.BoxKey, d.EnrolledAt, d.App)
+	return err
+}
+
+// Device returns a device, revoked ones too, or [ErrNoDevice].
+func (s *Service) Device(ctx context.Context, id uuid.UUID) (Device, error) {
+	return selectDevice(ctx, s.cfg.Pool, id, "")
+}
+
+// Gates lists the gates of an event by name, revoked ones too; of two of one
+// name the one enrolled first comes first.
+func (s *Service) Gates(ctx context.Context, event syncproto.EventNo) ([]Device, error) {
+	rows, err := s.cfg.Pool.Query(ctx, `
+		SELECT `+deviceColumns+`
+		FROM gate
+		WHERE event_id = $1::bigint
+		ORDER BY name, enrolled_at, device_id`, int64(event))
+	if err != nil {
+		return nil, fmt.Errorf("list gates: %w", err)
+	}
+	gates, err := pgx.CollectRows(rows, scanDevice)
+	if err != nil {
+		return nil, fmt.Errorf("list gates: %w", err)
+	}
+	return gates, nil
+}
+
+// Session is the answer to a hello.
+type Session struct {
+	Device  Device // as it is after the hello
+	Ratchet string
+	// Suspicion says why this hello put the device in quarantine; empty if it
+	// did not.
+	Suspicion string
+}
+
+// Hello notes that a device has opened a conversation, and judges whether it is
+// the one that was enrolled and not a copy. A revoked device and a malformed
+// hello are refused with a [*syncproto.Error].
+func (s *Service) Hello(ctx context.Context, id uuid.UUID, req syncproto.HelloRequest) (Session, error) {
+	if req.Incarnation == uuid.Nil || len(req.App) > syncproto.TextMax || strings.ContainsRune(req.App, 0) {
+		return Session{}, syncproto.Errorf(syncproto.CodeMalformed, "The hello names no incarnation or a program of over %d bytes.", syncproto.TextMax)
+	}
+	ring, err := s.keys(ctx)
+	if err != nil {
+		return Session{}, err
+	}
+	var out Session
+	err = pg.InTx(ctx, s.cfg.Pool, func(tx pgx.Tx) error {
+		d, err := selectDevice(ctx, tx, id, "FOR NO KEY UPDATE")
+		if err != nil {
+			return err
+		}
+		if d.Revoked() {
+			return errRevoked()
+		}
+		out = s.judge(d, req, ring.root.Seed())
+		return updateSession(ctx, tx, out.Device)
+	})
+	if err != nil {
+		return Session{}, fmt.Errorf("hello: %w", err)
+	}
+	return out, nil
+}
+
+// judge is Hello without the database.
+func (s *Service) judge(d Device, req syncproto.HelloRequest, secret []byte) Session {
+	now := s.cfg.Now()
+	shown, genuine := parseRatchet(secret, d.ID, req.Ratchet)
+	next, suspicion := d.session.hello(shown, req.Incarnation)
+	if !genuine {
+		suspicion = "it shows a session that this central did not give it"
+	}
+	if suspicion != "" && !d.Quarantined() {
+		d.QuarantinedAt = now
+	}
+	d.session, d.LastSeenAt, d.App = next, now, req.App
+	return Session{Device: d, Ratchet: ratchetText(secret, d.ID, next.ratchet), Suspicion: suspicion}
+}
+
+func updateSession(ctx context.Context, tx pgx.Tx, d Device) error {
+	_, err := tx.Exec(ctx, `
+		UPDATE gate
+		SET ratchet = $2, incarnation = $3, superseded = coalesce($4::uuid[], '{}'), quarantined_at = $5, last_seen_at = $6, app = $7
+		WHERE device_id = $1`,
+		d.ID, d.session.ratchet, d.session.incarnation, d.session.superseded, orNull(d.QuarantinedAt), d.LastSeenAt, d.App)
+	return err
+}
+
+// Heartbeat notes how a gate is. It reports whether the gate is quarantined.
+func (s *Service) Heartbeat(ctx context.Context, id uuid.UUID, req syncproto.HeartbeatRequest) (quarantined bool, err error) {
+	health, err := json.Marshal(req)
+	if err != nil {
+		return false, fmt.Errorf("encode health: %w", err)
+	}
+	// jsonb holds no NUL, and what a heartbeat says is nothing to be refused over.
+	health = []byte(strings.ReplaceAll(string(health), `\u0000`, `\ufffd`))
+	err = s.cfg.Pool.QueryRow(ctx, `
+		UPDATE gate
+		SET health = $2, last_seen_at = $3
+		WHERE device_id = $1
+		RETURNING quarantined_at IS NOT NULL`, id, health, s.cfg.Now()).Scan(&quarantined)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, fmt.Errorf("device %s: %w", id, ErrNoDevice)
+	}
+	if err != nil {
+		return false, fmt.Errorf("store heartbeat: %w", err)
+	}
+	return quarantined, nil
+}
+
+// Quarantine puts a device whose journal forks in quarantine. Doing it again
+// changes nothing.
+func (s *Service) Quarantine(ctx context.Context, id uuid.UUID) error {
+	_, err := s.cfg.Pool.Exec(ctx, `
+		UPDATE gate
+		SET quarantined_at = coalesce(quarantined_at, $2)
+		WHERE device_id = $1`, id, s.cfg.Now())
+	if err != nil {
+		return fmt.Errorf("quarantine device: %w", err)
+	}
+	return nil
+}
+
+// Revoke ends the membership of every gate of that name at an event. What
+// central holds of its journal at that moment counts, and what it adds later
+// does not. It returns how many were revoked by this call: none if all were
+// already, which is no error.
+func (s *Service) Revoke(ctx context.Context, event syncproto.EventNo, name, reason string) (int, error) {
+	reason = strings.TrimSpace(reason)
+	if reason == "" {
+		return 0, errors.New("a revocation needs a reason; say why")
+	}
+	revoked := 0
+	err := pg.InTx(ctx, s.cfg.Pool, func(tx pgx.Tx) error {
+		revoked = 0
+		// The lock comes before the watermark is read, so that a push which waits
+		// for it sees the revocation.
+		rows, err := tx.Query(ctx, `
+			SELECT device_id, revoked_at IS NOT NULL
+			FROM gate
+			WHERE event_id = $1::bigint AND name = $2
+			ORDER BY device_id
+			FOR UPDATE`, int64(event), strings.TrimSpace(name))
+		if err != nil {
+			return err
+		}
+		type found struct {
+			ID   uuid.UUID
+			Done bool
+		}
+		gates, err := pgx.CollectRows(rows, pgx.RowToStructByPos[found])
+		if err != nil {
+			return err
+		}
+		if len(gates) == 0 {
+			return fmt.Errorf("gate %q at event %d: %w", name, event, ErrNoGate)
+		}
+		for _, g := range gates {
+			if g.Done {
+				continue
+			}
+			if err := s.revokeDevice(ctx, tx, g.ID, reason); err != nil {
+				return err
+			}
+			revoked++
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("revoke gate: %w", err)
+	}
+	return revoked, nil
+}
+
+func (s *Service) revokeDevice(ctx context.Context, tx pgx.Tx, id uuid.UUID, reason string) error {
+	trusted, err := s.cfg.Watermark(ctx, tx, id)
+	if err != nil {
+		return fmt.Errorf("read watermark: %w", err)
+	}
+	var seq *int64
+	if !trusted.IsZero() {
+		n := int64(trusted.Seq)
+		seq = &n
+	}
+	_, err = tx.Exec(ctx, `
+		UPDATE gate
+		SET revoked_at = $2, revoke_reason = $3, trusted_incarnation = $4, trusted_seq = $5
+		WHERE device_id = $1`, id, s.cfg.Now(), reason, orNull(trusted.Incarnation), seq)
+	return err
+}

@@ -1,0 +1,461 @@
+package fleet_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/central/fleet"
+	"gatehouse/central/pgtest"
+	"gatehouse/central/programme"
+	"gatehouse/syncproto"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+// bundle is a prepared installation with one event, at a clock that a test moves.
+type bundle struct {
+	*fleet.Service
+	pool      *pgxpool.Pool
+	event     programme.Event
+	events    *programme.Service
+	now       time.Time
+	watermark syncproto.Ref
+}
+
+func setup(t *testing.T) *bundle {
+	t.Helper()
+	b := &bundle{pool: pgtest.New(t), now: time.Date(2026, 7, 1, 10, 0, 0, 0, time.UTC)}
+	var err error
+	b.events, err = programme.New(programme.Config{
+		Pool:         b.pool,
+		CreateStream: func(context.Context, pgx.Tx, syncproto.EventNo, uuid.UUID) error { return nil },
+	})
+	require.NoError(t, err)
+	spec, err := programme.Parse(strings.NewReader("name: Fair\nticket_types: [{key: std}]"))
+	require.NoError(t, err)
+	b.event, err = b.events.Create(t.Context(), spec)
+	require.NoError(t, err)
+	b.Service = b.service(t)
+	require.NoError(t, b.Prepare(t.Context()))
+	return b
+}
+
+// service is another process of the same central.
+func (b *bundle) service(t *testing.T) *fleet.Service {
+	t.Helper()
+	s, err := fleet.New(fleet.Config{
+		Pool: b.pool, Events: b.events, Now: func() time.Time { return b.now },
+		Watermark: func(context.Context, pgx.Tx, uuid.UUID) (syncproto.Ref, error) { return b.watermark, nil },
+	})
+	require.NoError(t, err)
+	return s
+}
+
+// outbox is what the streams were told, by kind.
+func (b *bundle) outbox(t *testing.T) map[int16]int {
+	t.Helper()
+	rows, err := b.pool.Query(t.Context(), `DELETE FROM sync_outbox RETURNING kind`)
+	require.NoError(t, err)
+	kinds, err := pgx.CollectRows(rows, pgx.RowTo[int16])
+	require.NoError(t, err)
+	counts := map[int16]int{}
+	for _, k := range kinds {
+		counts[k]++
+	}
+	return counts
+}
+
+// device is a box that wants to be a gate.
+type device struct {
+	key     ed25519.PrivateKey
+	box     []byte
+	boxOpen []byte
+}
+
+func newDevice(t *testing.T) device {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	private, public, err := syncproto.NewBoxKey()
+	require.NoError(t, err)
+	return device{key: key, box: public, boxOpen: private}
+}
+
+func (d device) request(token syncproto.EnrolToken) syncproto.EnrolRequest {
+	return syncproto.EnrolRequest{Token: token.Secret, DeviceKey: d.key.Public().(ed25519.PublicKey), BoxKey: d.box, App: "gate/1"}
+}
+
+func (b *bundle) token(t *testing.T, name string) syncproto.EnrolToken {
+	t.Helper()
+	token, err := b.NewToken(t.Context(), b.event.No, name, syncproto.TokenValidity)
+	require.NoError(t, err)
+	return token
+}
+
+// enrol makes a gate.
+func (b *bundle) enrol(t *testing.T, name string) syncproto.EnrolReply {
+	t.Helper()
+	reply, err := b.Enrol(t.Context(), newDevice(t).request(b.token(t, name)))
+	require.NoError(t, err)
+	return reply
+}
+
+func requireRefused(t *testing.T, err error, code syncproto.Code) {
+	t.Helper()
+	refusal := syncproto.AsError(err)
+	require.NotNil(t, refusal, "%v", err)
+	require.Equal(t, code, refusal.Code)
+}
+
+func TestTwoProcessesMakeOneInstallation(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, err := b.pool.Exec(t.Context(), `TRUNCATE installation, signing_key`)
+	require.NoError(t, err)
+	var (
+		wg      sync.WaitGroup
+		bundles = make([]syncproto.TrustBundle, 8)
+	)
+	for i := range bundles {
+		s := b.service(t)
+		wg.Go(func() {
+			if err := s.Prepare(t.Context()); err != nil {
+				t.Error(err)
+				return
+			}
+			trust, err := s.Trust(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			bundles[i] = trust
+		})
+	}
+	wg.Wait()
+	for _, trust := range bundles {
+		require.Equal(t, bundles[0], trust)
+	}
+	require.NoError(t, bundles[0].Verify(syncproto.Fingerprint(bundles[0].Root)))
+	require.Len(t, bundles[0].Keys, 2, "one online and one ticket key, and the root key is not among them")
+}
+
+func TestUnpreparedDatabaseSaysSo(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, err := b.pool.Exec(t.Context(), `TRUNCATE installation, signing_key`)
+	require.NoError(t, err)
+	_, err = b.service(t).Trust(t.Context())
+	require.ErrorContains(t, err, "run `central serve` once")
+}
+
+func TestRotationReachesTheOtherProcessWithinASecond(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	other := b.service(t)
+	before, err := other.Signer(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, syncproto.KeyID(1), before.Key)
+	b.outbox(t)
+
+	id, err := b.Rotate(t.Context(), syncproto.PurposeOnline)
+	require.NoError(t, err)
+	require.Equal(t, syncproto.KeyID(2), id)
+	require.NotZero(t, b.outbox(t)[5], "every stream is told")
+	b.now = b.now.Add(time.Second)
+	trust, err := other.Trust(t.Context())
+	require.NoError(t, err)
+	require.NotNil(t, trust.Key(syncproto.PurposeOnline, 2))
+	require.NoError(t, trust.Verify(syncproto.Fingerprint(trust.Root)))
+
+	b.now = b.now.Add(time.Minute)
+	after, err := other.Signer(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, syncproto.KeyID(2), after.Key)
+	require.Equal(t, before.Central, after.Central)
+}
+
+func TestTicketKeysKeepTheOldOnes(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	current, keys, err := b.TicketKeys(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, syncproto.KeyID(1), current)
+	id, err := b.Rotate(t.Context(), syncproto.PurposeTicket)
+	require.NoError(t, err)
+	rotated, both, err := b.TicketKeys(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, id, rotated)
+	require.Len(t, both, 2)
+	require.Equal(t, keys[1], both[1])
+}
+
+func TestTokenMakesAGateOfADevice(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	require.NoError(t, b.RecordURL(t.Context(), "https://central.example"))
+	b.outbox(t)
+	token := b.token(t, " North ")
+	require.Equal(t, "https://central.example", token.URL)
+	box := newDevice(t)
+	reply, err := b.Enrol(t.Context(), box.request(token))
+	require.NoError(t, err)
+	require.Equal(t, "North", reply.Name)
+	require.Equal(t, b.event.No, reply.Event)
+	require.Equal(t, b.event.Stream, reply.Stream)
+	require.NoError(t, reply.Trust.Verify(token.Root))
+	opened, err := syncproto.OpenSealed(box.boxOpen, syncproto.PurposeHashKey, reply.HashKey)
+	require.NoError(t, err)
+	hashKey, err := b.events.HashKey(t.Context(), b.event.No)
+	require.NoError(t, err)
+	require.Equal(t, hashKey, opened)
+	require.Equal(t, map[int16]int{4: 1}, b.outbox(t), "other gates hear of it")
+
+	d, err := b.Device(t.Context(), reply.Device)
+	require.NoError(t, err)
+	require.True(t, d.Key.Equal(box.key.Public()))
+	require.False(t, d.Revoked())
+	require.False(t, d.Quarantined())
+	require.Zero(t, d.LastSeenAt)
+	_, err = b.Device(t.Context(), uuid.New())
+	require.ErrorIs(t, err, fleet.ErrNoDevice)
+}
+
+func TestLostEnrolReplyDoesNotBurnTheToken(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	token, box := b.token(t, "North"), newDevice(t)
+	first, err := b.Enrol(t.Context(), box.request(token))
+	require.NoError(t, err)
+	b.now = b.now.Add(time.Hour)
+	again, err := b.Enrol(t.Context(), box.request(token))
+	require.NoError(t, err)
+	require.Equal(t, first.Device, again.Device)
+	gates, err := b.Gates(t.Context(), b.event.No)
+	require.NoError(t, err)
+	require.Len(t, gates, 1)
+}
+
+func TestTokenIsRefusedWithItsReason(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	used, box := b.token(t, "North"), newDevice(t)
+	_, err := b.Enrol(t.Context(), box.request(used))
+	require.NoError(t, err)
+
+	_, err = b.Enrol(t.Context(), newDevice(t).request(used))
+	requireRefused(t, err, syncproto.CodeTokenUsed)
+	otherBox := box.request(used)
+	otherBox.BoxKey = newDevice(t).box
+	_, err = b.Enrol(t.Context(), otherBox)
+	requireRefused(t, err, syncproto.CodeTokenUsed)
+	_, err = b.Enrol(t.Context(), newDevice(t).request(syncproto.EnrolToken{Secret: strings.Repeat("A", 22)}))
+	requireRefused(t, err, syncproto.CodeTokenUnknown)
+	_, err = b.Enrol(t.Context(), box.request(b.token(t, "South")))
+	requireRefused(t, err, syncproto.CodeForbidden)
+	short := newDevice(t).request(b.token(t, "South"))
+	short.DeviceKey = short.DeviceKey[:31]
+	_, err = b.Enrol(t.Context(), short)
+	requireRefused(t, err, syncproto.CodeMalformed)
+
+	weak := newDevice(t).request(b.token(t, "South"))
+	weak.BoxKey = make([]byte, 32) // a point of low order (RFC 7748, section 6.1)
+	_, err = b.Enrol(t.Context(), weak)
+	requireRefused(t, err, syncproto.CodeMalformed)
+
+	late := b.token(t, "South")
+	b.now = b.now.Add(syncproto.TokenValidity)
+	_, err = b.Enrol(t.Context(), newDevice(t).request(late))
+	requireRefused(t, err, syncproto.CodeTokenExpired)
+
+	_, err = b.Revoke(t.Context(), b.event.No, "North", "stolen")
+	require.NoError(t, err)
+	_, err = b.Enrol(t.Context(), box.request(used))
+	requireRefused(t, err, syncproto.CodeRevoked)
+	gates, err := b.Gates(t.Context(), b.event.No)
+	require.NoError(t, err)
+	require.Len(t, gates, 1, "no refusal leaves a gate behind")
+}
+
+func TestOneTokenUnderRaceMakesOneGate(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	token := b.token(t, "North")
+	var (
+		wg    sync.WaitGroup
+		codes = make([]syncproto.Code, 8)
+	)
+	for i := range codes {
+		request := newDevice(t).request(token)
+		wg.Go(func() {
+			_, err := b.Enrol(t.Context(), request)
+			if refusal := syncproto.AsError(err); refusal != nil {
+				codes[i] = refusal.Code
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	won := 0
+	for _, c := range codes {
+		if c == "" {
+			won++
+			continue
+		}
+		require.Equal(t, syncproto.CodeTokenUsed, c)
+	}
+	require.Equal(t, 1, won)
+}
+
+func TestTokenNeedsAnEventAndAName(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, err := b.NewToken(t.Context(), 99, "North", time.Minute)
+	require.ErrorIs(t, err, programme.ErrNoEvent)
+	for _, name := range []string{"", "  ", "a\nb", strings.Repeat("x", fleet.NameMax+1), "a\xff"} {
+		_, err := b.NewToken(t.Context(), b.event.No, name, time.Minute)
+		require.ErrorContains(t, err, "the name of a gate is a text of 1 to 64 characters", name)
+	}
+	for _, d := range []time.Duration{0, -1, fleet.TokenValidMax + 1} {
+		_, err := b.NewToken(t.Context(), b.event.No, "North", d)
+		require.ErrorContains(t, err, "a token can be valid for up to")
+	}
+}
+
+func TestHelloTurnsTheRatchetAndFindsAClone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := b.enrol(t, "North").Device
+	hello := func(ratchet string, incarnation uuid.UUID) fleet.Session {
+		t.Helper()
+		s, err := b.Hello(t.Context(), id, syncproto.HelloRequest{Incarnation: incarnation, Ratchet: ratchet, App: "gate/2"})
+		require.NoError(t, err)
+		return s
+	}
+	original, clone := uuid.New(), uuid.New()
+	first := hello("", original)
+	require.Equal(t, first.Ratchet, hello("", original).Ratchet, "a lost reply is given again")
+	second := hello(first.Ratchet, original)
+	require.NotEqual(t, first.Ratchet, second.Ratchet)
+	require.False(t, hello(second.Ratchet, clone).Device.Quarantined(), "it may have been a restart")
+	b.outbox(t)
+
+	back := hello(second.Ratchet, original)
+	require.True(t, back.Device.Quarantined())
+	require.Contains(t, back.Suspicion, "another incarnation")
+	d, err := b.Device(t.Context(), id)
+	require.NoError(t, err)
+	require.True(t, d.Quarantined())
+	require.Equal(t, "gate/2", d.App)
+	require.True(t, d.LastSeenAt.Equal(b.now))
+	quarantined, err := b.Heartbeat(t.Context(), id, syncproto.HeartbeatRequest{Unsent: 3})
+	require.NoError(t, err)
+	require.True(t, quarantined)
+	require.Contains(t, hello("forged", original).Suspicion, "did not give it")
+	require.Empty(t, b.outbox(t), "hellos and heartbeats are nobody else's business")
+}
+
+func TestHelloRefusesWhatItCannotJudge(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := b.enrol(t, "North").Device
+	_, err := b.Hello(t.Context(), id, syncproto.HelloRequest{})
+	requireRefused(t, err, syncproto.CodeMalformed)
+	_, err = b.Hello(t.Context(), id, syncproto.HelloRequest{Incarnation: uuid.New(), App: strings.Repeat("x", syncproto.TextMax+1)})
+	requireRefused(t, err, syncproto.CodeMalformed)
+	_, err = b.Hello(t.Context(), uuid.New(), syncproto.HelloRequest{Incarnation: uuid.New()})
+	require.ErrorIs(t, err, fleet.ErrNoDevice)
+	_, err = b.Revoke(t.Context(), b.event.No, "North", "lost")
+	require.NoError(t, err)
+	_, err = b.Hello(t.Context(), id, syncproto.HelloRequest{Incarnation: uuid.New()})
+	requireRefused(t, err, syncproto.CodeRevoked)
+}
+
+func TestHeartbeatIsKept(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := b.enrol(t, "North").Device
+	want := syncproto.HeartbeatRequest{Incarnation: uuid.New(), Unsent: 12, Cursor: "c", App: "gate/2"}
+	quarantined, err := b.Heartbeat(t.Context(), id, want)
+	require.NoError(t, err)
+	require.False(t, quarantined)
+	d, err := b.Device(t.Context(), id)
+	require.NoError(t, err)
+	require.Equal(t, want, d.Health)
+	_, err = b.Heartbeat(t.Context(), id, syncproto.HeartbeatRequest{Cursor: "a\x00b"})
+	require.NoError(t, err)
+	_, err = b.Heartbeat(t.Context(), uuid.New(), want)
+	require.ErrorIs(t, err, fleet.ErrNoDevice)
+}
+
+func TestRevocationKeepsWhatCentralHolds(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := b.enrol(t, "North").Device
+	b.enrol(t, "South")
+	b.outbox(t)
+	b.watermark = syncproto.Ref{Incarnation: uuid.New(), Seq: 42}
+	_, err := b.Revoke(t.Context(), b.event.No, "North", " ")
+	require.ErrorContains(t, err, "needs a reason")
+	n, err := b.Revoke(t.Context(), b.event.No, "North", "stolen")
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	require.Equal(t, map[int16]int{4: 1}, b.outbox(t))
+	d, err := b.Device(t.Context(), id)
+	require.NoError(t, err)
+	require.True(t, d.Revoked())
+	require.Equal(t, "stolen", d.RevokeReason)
+	require.Equal(t, b.watermark, d.Trusted)
+
+	trusted := b.watermark
+	b.watermark = syncproto.Ref{Incarnation: uuid.New(), Seq: 1}
+	n, err = b.Revoke(t.Context(), b.event.No, "North", "again")
+	require.NoError(t, err)
+	require.Zero(t, n)
+	d, err = b.Device(t.Context(), id)
+	require.NoError(t, err)
+	require.Equal(t, trusted, d.Trusted, "the first revocation stands")
+	require.Equal(t, "stolen", d.RevokeReason)
+
+	_, err = b.Revoke(t.Context(), b.event.No, "East", "x")
+	require.ErrorIs(t, err, fleet.ErrNoGate)
+	_, err = b.Revoke(t.Context(), b.event.No+1, "South", "x")
+	require.ErrorIs(t, err, fleet.ErrNoGate)
+	gates, err := b.Gates(t.Context(), b.event.No)
+	require.NoError(t, err)
+	require.Len(t, gates, 2)
+	require.False(t, gates[1].Revoked(), "the other gate goes on")
+}
+
+func TestRevocationBeforeAnyPushTrustsNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := b.enrol(t, "North").Device
+	_, err := b.Revoke(t.Context(), b.event.No, "North", "stolen")
+	require.NoError(t, err)
+	d, err := b.Device(t.Context(), id)
+	require.NoError(t, err)
+	require.True(t, d.Trusted.IsZero())
+}
+
+func TestForkingDeviceIsQuarantinedOnce(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := b.enrol(t, "North").Device
+	require.NoError(t, b.Quarantine(t.Context(), id))
+	first := b.now
+	b.now = b.now.Add(time.Hour)
+	require.NoError(t, b.Quarantine(t.Context(), id))
+	d, err := b.Device(t.Context(), id)
+	require.NoError(t, err)
+	require.True(t, d.QuarantinedAt.Equal(first))
+}
