@@ -81,14 +81,14 @@ func programCases() []ruleCase {
 		{
 			rule: "3 gate/node is the mind alone",
 			good: fakeTree{
-				"gate/node/a.go":      importing("slices", "gatehouse/syncproto/admission"),
+				"gate/node/a.go":      importing("slices", "github.com/google/uuid", "gatehouse/syncproto/admission"),
 				"gate/node/a_test.go": importing("os", "pgregory.net/rapid"),
 				"syncproto/a.go":      importing("gatehouse/syncproto/wire"),
 			},
 			bad: fakeTree{
 				"gate/node/b.go":           importing("gatehouse/gate/journal"),
 				"gate/node/c.go":           importing("log/slog"),
-				"gate/node/d.go":           importing("github.com/google/uuid"),
+				"gate/node/d.go":           importing("github.com/labstack/echo/v4"),
 				"syncproto/admission/a.go": importing("gatehouse/hardware"),
 			},
 			want: []string{"gate/node/b.go", "gate/node/c.go", "gate/node/d.go", "syncproto/admission/a.go"},

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"gatehouse/syncproto"
-	"gatehouse/syncproto/admission"
 )
 
 // answer takes what came of a call.
@@ -37,7 +36,7 @@ func (n *Node) answer(now time.Time, a Answer, out *Output) {
 // where they are lower: a central that was restored from a backup is fed again.
 func (n *Node) helloed(now time.Time, a Answer, out *Output) {
 	l, r := &n.link, a.Hello
-	n.setTrust(&r.Trust)
+	n.know.setTrust(&r.Trust)
 	n.clock.sample(a.Sent, a.Received, r.ServerMS)
 	if r.Limits.PushEntries > 0 {
 		l.limits = r.Limits
@@ -76,112 +75,44 @@ func (n *Node) page(now time.Time, a Answer, out *Output) {
 		l.failed(now, CallChanges, 0)
 		return
 	}
-	n.apply(now, p.Records)
+	n.know.apply(p.Records, n.observer(now))
+	n.settle()
 	l.cursor, l.seq, l.head, l.serverMS, l.pageAt = p.Next, p.To, p.Head, p.ServerMS, now
 	out.Store = p
 	l.done(now, CallChanges, 0)
 }
 
-func (n *Node) apply(now time.Time, recs []syncproto.Record) {
-	touched := map[syncproto.TicketNo]bool{}
-	for i := range recs {
-		rec := &recs[i]
-		switch {
-		case rec.Ticket != nil:
-			n.roster.Put(rec.Ticket)
-		case rec.Entry != nil:
-			if n.learn(rec.Entry) {
-				n.clock.observe(now, rec.Entry.T)
-				touched[rec.Entry.Ticket] = true
-			}
-		case rec.Device != nil:
-			n.setDevice(*rec.Device)
-		case rec.Rules != nil:
-			n.setRules(rec.Rules)
-		case rec.Trust != nil:
-			n.setTrust(rec.Trust)
-		}
-	}
-	for no := range touched {
-		n.history[no].fold(n.rules)
-	}
-}
-
-// learn adds an entry of any gate and reports whether its ticket must be folded.
-func (n *Node) learn(e *syncproto.EntryRecord) bool {
-	f, ok := admission.FactOf(&e.Entry, e.Untrusted)
-	if !ok || e.Ticket == 0 || e.Event != n.cfg.Event {
-		return false
-	}
-	u := Use{At: e.T.Time(), Lane: e.Lane}
-	if e.Device != n.cfg.Device {
-		u.Gate = n.devices[e.Device].Name
-	}
-	n.historyOf(e.Ticket).insert(f, u)
-	return true
-}
-
-// Own adds an entry of this box's journal, at start.
+// Own adds an entry of this box's journal, at start, before Restore.
 func (n *Node) Own(e *syncproto.Entry) {
-	n.learn(&syncproto.EntryRecord{Entry: *e, Device: n.cfg.Device})
+	n.know.learn(&syncproto.EntryRecord{Entry: *e, Device: n.cfg.Device})
 }
 
 // Restore takes a whole roster in place of the current one. Facts are kept and
 // joined: what this gate did, or heard of, stays true whatever central holds.
 func (n *Node) Restore(now time.Time, l Loaded) {
-	n.roster = &l.Roster
-	if l.Trust != nil {
-		n.setTrust(l.Trust)
-	}
-	for _, d := range l.Devices {
-		n.setDevice(d)
-	}
-	for i := range l.Entries {
-		if n.learn(&l.Entries[i]) {
-			n.clock.observe(now, l.Entries[i].T)
-		}
-	}
+	n.know.replace(&l, n.observer(now))
+	n.settle()
 	n.link.cursor, n.link.seq, n.link.serverMS = l.Cursor, l.Seq, l.ServerMS
 	n.link.head = max(n.link.head, l.Seq)
 	n.link.needSnapshot = false
-	if l.Rules != nil {
-		n.setRules(l.Rules)
-		return
-	}
-	for _, h := range n.history {
-		h.fold(n.rules)
-	}
 }
 
-// setRules compiles new rules. Rules that do not compile leave the old ones in
-// force and are shown in the status.
-func (n *Node) setRules(r *syncproto.Rules) {
-	compiled, err := admission.Compile(r)
-	if n.rulesErr = err; err != nil {
+// settle resolves the lanes against the rules in force.
+func (n *Node) settle() {
+	if n.know.rules == nil {
 		return
 	}
-	n.rules = compiled
 	for i := range n.lanes {
 		l := &n.lanes[i]
-		l.lane, err = compiled.Lane(l.Zone, l.Direction)
+		var err error
+		l.lane, err = n.know.rules.Lane(l.Zone, l.Direction)
 		l.ok = err == nil
 	}
-	for _, h := range n.history {
-		h.fold(compiled)
-	}
 }
 
-// setTrust takes a bundle only if the pinned root key vouches for all of it.
-func (n *Node) setTrust(b *syncproto.TrustBundle) {
-	if b.Verify(n.cfg.Pinned) == nil {
-		n.trust = b
-	}
-}
-
-func (n *Node) setDevice(d syncproto.DeviceRecord) {
-	if old, ok := n.devices[d.Device]; !ok || d.Rev >= old.Rev {
-		n.devices[d.Device] = d
-	}
+// observer takes the times of entries from elsewhere.
+func (n *Node) observer(now time.Time) func(syncproto.HLC) {
+	return func(t syncproto.HLC) { n.clock.observe(now, t) }
 }
 
 // refused takes a failure: central's refusals steer, anything else means that

@@ -74,12 +74,3 @@ func (h *history) fold(r *admission.Rules) {
 	slices.SortFunc(h.facts, admission.Compare)
 	h.usage = admission.Fold(r, admission.Ticket{}, h.facts).Usage
 }
-
-func (n *Node) historyOf(no syncproto.TicketNo) *history {
-	h := n.history[no]
-	if h == nil {
-		h = &history{}
-		n.history[no] = h
-	}
-	return h
-}

@@ -86,14 +86,9 @@ type Node struct {
 	broken bool   // journal failed: fail closed
 	locked bool   // central revoked this device
 
-	roster   *Roster
-	rules    *admission.Rules
-	rulesErr error // the last rules that did not compile, for the status
-	history  map[syncproto.TicketNo]*history
-	trust    *syncproto.TrustBundle
-	devices  map[uuid.UUID]syncproto.DeviceRecord
-	counts   Counts
-	link     link
+	know   ledger
+	counts Counts
+	link   link
 }
 
 type laneState struct {
@@ -119,7 +114,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, hasher: credential.NewHasher(cfg.HashKey), clock: clock{last: cfg.Last, errMS: errUnknownMS}, seq: cfg.NextSeq,
-		history: map[syncproto.TicketNo]*history{}, devices: map[uuid.UUID]syncproto.DeviceRecord{},
+		know: newLedger(cfg),
 		link: newLink(cfg),
 	}
 	n.lanes = make([]laneState, len(cfg.Lanes))

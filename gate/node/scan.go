@@ -60,7 +60,7 @@ func (n *Node) scan(now time.Time, in Scan, out *Output) {
 		return
 	}
 	d := &out.Decision
-	*d = n.decide(now, l, in.Text, code)
+	*d = n.decide(now, l.lane, in.Text, code)
 	if out.Journal = journalled(d); out.Journal {
 		n.reserve(now, l, out)
 	}
@@ -103,18 +103,30 @@ func (n *Node) remember(now time.Time, l *laneState, d Decision) {
 	l.next = (l.next + 1) % guardRing
 }
 
-// Verify decides without consequence: nothing is reserved, counted or journalled.
-func (n *Node) Verify(now time.Time, lane int, text []byte) Decision {
-	return n.decide(now, &n.lanes[lane], text, n.hasher.Sum(text))
+// Verify decides as a lane into a zone would, without consequence: nothing is
+// reserved, counted or journalled. An empty zone is the first of the perimeter,
+// an empty direction is in.
+func (n *Node) Verify(now time.Time, zone string, dir syncproto.Direction, text []byte) Decision {
+	var lane admission.Lane
+	if r := n.know.rules; r != nil {
+		if zone == "" {
+			zone = r.Perimeter()
+		}
+		if dir == "" {
+			dir = syncproto.In
+		}
+		lane, _ = r.Lane(zone, dir) // a zone the event does not have opens nothing
+	}
+	return n.decide(now, lane, text, n.hasher.Sum(text))
 }
 
-func (n *Node) decide(now time.Time, l *laneState, text []byte, hash syncproto.CodeHash) Decision {
+func (n *Node) decide(now time.Time, lane admission.Lane, text []byte, hash syncproto.CodeHash) Decision {
 	d := Decision{Decision: Deny, Code: hash, At: n.clock.peek(now)}
 	switch {
 	case n.broken, n.locked:
 		d.Reason = syncproto.ReasonDeviceFault
 		return d
-	case n.rules == nil:
+	case n.know.rules == nil:
 		d.Reason = syncproto.ReasonNotReady
 		return d
 	}
@@ -123,7 +135,7 @@ func (n *Node) decide(now time.Time, l *laneState, text []byte, hash syncproto.C
 		d.Reason = syncproto.ReasonMalformed
 		return d
 	}
-	t, reason := n.identify(&code, hash)
+	t, reason := n.know.identify(&code, hash)
 	if t.No != 0 {
 		d.Ticket, d.Type, d.Known = t.No, t.Type, t.Known
 		d.TicketID = syncproto.TicketID(n.cfg.Stream, t.No)
@@ -131,12 +143,8 @@ func (n *Node) decide(now time.Time, l *laneState, text []byte, hash syncproto.C
 	if d.Reason = reason; reason != "" {
 		return d
 	}
-	h := n.history[t.No]
-	v := admission.Decide(n.rules, l.lane, t, h.usageOrNil(), d.At)
-	d.Decision, d.Reason = decisionOf(v.Kind), v.Reason
-	if !v.Of.IsZero() {
-		d.Of = h.use(v.Of)
-	}
+	v := admission.Decide(n.know.rules, lane, t, n.know.history[t.No].usageOrNil(), d.At)
+	d.Decision, d.Reason, d.Of = decisionOf(v.Kind), v.Reason, n.know.use(t.No, v.Of)
 	return d
 }
 
@@ -148,53 +156,6 @@ func decisionOf(k syncproto.Kind) string {
 		return Exit
 	}
 	return Deny
-}
-
-// identify finds the ticket that a code is of and whether the code is good for
-// it. An empty reason means that it is. The ticket is zero where the code names
-// none of this event.
-func (n *Node) identify(c *credential.Code, hash syncproto.CodeHash) (admission.Ticket, syncproto.Reason) {
-	if c.Event != n.cfg.Event {
-		if reason := n.verify(c); reason != "" {
-			return admission.Ticket{}, reason
-		}
-		return admission.Ticket{}, syncproto.ReasonWrongEvent
-	}
-	if known, ok := n.roster.ticket(c.Ticket); ok {
-		t := known.admission(c.Ticket)
-		if known.code == hash {
-			return t, ""
-		}
-		// Another code for a number we hold: replaced since, or made with a stolen
-		// key. It is never admitted on its signature alone.
-		if reason := n.verify(c); reason != "" {
-			return admission.Ticket{}, reason
-		}
-		return t, syncproto.ReasonRevoked
-	}
-	if reason := n.verify(c); reason != "" {
-		return admission.Ticket{}, reason
-	}
-	if c.NeedsRoster {
-		return admission.Ticket{}, syncproto.ReasonUnknown
-	}
-	return admission.Ticket{No: c.Ticket, Type: c.Type, NotBefore: c.NotBefore, NotAfter: c.NotAfter}, ""
-}
-
-// verify checks the signature of a code; empty when it is genuine. A key that
-// this gate has not heard of yet proves nothing either way.
-func (n *Node) verify(c *credential.Code) syncproto.Reason {
-	if n.trust == nil {
-		return syncproto.ReasonUnknown
-	}
-	k := n.trust.Key(syncproto.PurposeTicket, c.Key)
-	switch {
-	case k == nil:
-		return syncproto.ReasonUnknown
-	case !c.Verify(k.Public):
-		return syncproto.ReasonBadSignature
-	}
-	return ""
 }
 
 // journalled: admissions, exits, and denials of known or genuine tickets. What
@@ -220,9 +181,7 @@ func (n *Node) reserve(now time.Time, l *laneState, out *Output) {
 		Lane: l.Name, Zone: l.Zone, Direction: l.Direction,
 	}
 	n.seq++
-	if f, ok := admission.FactOf(&out.Entry, false); ok {
-		n.historyOf(d.Ticket).append(n.rules, f, Use{At: d.At.Time(), Lane: l.Name})
-	}
+	n.know.reserve(&out.Entry)
 }
 
 func kindOf(decision string) syncproto.Kind {

@@ -38,6 +38,8 @@ type Status struct {
 	Broken   bool // the journal failed
 	Locked   bool // central withdrew this device
 	Online   bool
+	Failing  bool // some conversation with central failed last time
+	Caught   bool // the roster is as new as central said when it was last heard
 	Event    string
 	Tickets  int
 	Unsent   int64
@@ -64,10 +66,14 @@ type LaneStatus struct {
 func (n *Node) Status(now time.Time) Status {
 	l := &n.link
 	s := Status{
-		Ready: n.rules != nil, Broken: n.broken, Locked: n.locked, Online: l.online, Tickets: n.roster.Count(),
+		Ready: n.know.rules != nil, Broken: n.broken, Locked: n.locked, Event: n.know.name, Online: l.online, Tickets: n.know.roster.Count(),
 		Unsent: l.unsent(), LastSeq: n.seq - 1, Seq: l.seq, Head: l.head, Cursor: l.cursor, Age: -1,
 		OffsetMS: n.clock.offsetMS, ErrMS: n.clock.errMS, Fault: l.fault, Counts: n.counts,
 		Journal: append([]Watermark(nil), l.journal...),
+	}
+	s.Caught = l.greeted && !l.needSnapshot && l.seq >= l.head
+	for i := range l.talks {
+		s.Failing = s.Failing || l.talks[i].failures > 0
 	}
 	switch {
 	case !l.pageAt.IsZero():
@@ -75,8 +81,8 @@ func (n *Node) Status(now time.Time) Status {
 	case l.serverMS != 0:
 		s.Age = time.Duration(now.UnixMilli()+n.clock.offsetMS-l.serverMS) * time.Millisecond
 	}
-	if n.rulesErr != nil && s.Fault == "" {
-		s.Fault = n.rulesErr.Error()
+	if n.know.rulesErr != nil && s.Fault == "" {
+		s.Fault = n.know.rulesErr.Error()
 	}
 	s.Counts.Reasons = make(map[syncproto.Reason]int64, len(n.counts.Reasons))
 	for r, c := range n.counts.Reasons {
@@ -89,4 +95,4 @@ func (n *Node) Status(now time.Time) Status {
 }
 
 // Trust is the bundle in force; nil before the first.
-func (n *Node) Trust() *syncproto.TrustBundle { return n.trust }
+func (n *Node) Trust() *syncproto.TrustBundle { return n.know.trust }

@@ -161,5 +161,15 @@ func (r *Rules) ZoneNames() []string {
 	return names
 }
 
+// Perimeter is the first zone of the perimeter; empty when there is none.
+func (r *Rules) Perimeter() string {
+	for _, name := range r.ZoneNames() {
+		if !r.zones[name].inner {
+			return name
+		}
+	}
+	return ""
+}
+
 // Event is the number of the event that the rules are of.
 func (r *Rules) Event() syncproto.EventNo { return r.event }

@@ -1,0 +1,177 @@
+// Package engine owns a gate's node: it serialises the node's steps, gives each
+// entry to the journal in the order of the steps, and answers a scan only when
+// what it promises is on disk.
+//
+// The lock is held for the microseconds of a step and an enqueue, never over
+// I/O, so lanes share a node without waiting for each other's disk or network.
+package engine
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"gatehouse/gate/journal"
+	"gatehouse/gate/node"
+	"gatehouse/syncproto"
+)
+
+// Config is what an Engine is made of. All fields are required.
+type Config struct {
+	Node    *node.Node
+	Journal *journal.Journal
+	Now     func() time.Time
+	// Act does what a step asks for beyond the scan: calls, pages to store,
+	// watermarks to keep. It is called outside the lock, from whatever goroutine
+	// fed the input, and must not block for long.
+	Act func(node.Output)
+}
+
+// Engine is safe for concurrent use.
+type Engine struct {
+	cfg    Config
+	mu     sync.Mutex
+	wake   chan time.Time
+	broken chan struct{}
+	once   sync.Once
+	cause  error
+}
+
+// New makes an Engine.
+func New(cfg Config) (*Engine, error) {
+	if cfg.Node == nil || cfg.Journal == nil || cfg.Now == nil || cfg.Act == nil {
+		return nil, fmt.Errorf("engine config: every field is required")
+	}
+	return &Engine{cfg: cfg, wake: make(chan time.Time, 1), broken: make(chan struct{})}, nil
+}
+
+// Result is an answered scan. Durable is the time from the read to the answer,
+// with what it promises on disk; for an answer that promises nothing it equals
+// Decide.
+type Result struct {
+	node.Decision
+	Lane    string
+	At      time.Time // device clock when the read was complete
+	Decide  time.Duration
+	Durable time.Duration
+}
+
+// Scan decides a read of a lane that was complete at read, and returns when the
+// answer may be shown. If the journal fails, the answer is a denial with
+// device_fault, whatever the decision was.
+func (e *Engine) Scan(ctx context.Context, lane int, text []byte, read time.Time) Result {
+	e.mu.Lock()
+	out := e.cfg.Node.Step(read, node.Scan{Lane: lane, Text: text})
+	var pending *journal.Pending
+	var err error
+	if out.Journal {
+		pending, err = e.cfg.Journal.Append(out.Entry)
+	}
+	e.mu.Unlock()
+	r := Result{Decision: out.Decision, At: read, Decide: e.cfg.Now().Sub(read)}
+	r.Durable = r.Decide
+	if !out.Journal {
+		return r
+	}
+	var entry syncproto.Entry
+	if err == nil {
+		entry, err = pending.Wait(ctx)
+	}
+	if err != nil {
+		e.fail(err)
+		r.Decision.Decision, r.Reason = node.Deny, syncproto.ReasonDeviceFault
+		return r
+	}
+	r.Durable = e.cfg.Now().Sub(read)
+	e.Feed(node.Durable{Seq: entry.Seq})
+	return r
+}
+
+// fail stops everything that depends on the journal. A cancelled context leaves
+// the entry's fate open, which is the same: it must not be shown as durable.
+func (e *Engine) fail(err error) {
+	e.once.Do(func() {
+		e.mu.Lock()
+		e.cause = err
+		e.mu.Unlock()
+		e.Feed(node.JournalBroken{})
+		close(e.broken)
+	})
+}
+
+// Broken is closed when the journal failed; Err then says why.
+func (e *Engine) Broken() <-chan struct{} { return e.broken }
+
+// Err is the journal's failure; nil while there is none.
+func (e *Engine) Err() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.cause
+}
+
+// Feed takes one step that is not a scan and acts on what it asks for.
+func (e *Engine) Feed(in node.Input) {
+	e.mu.Lock()
+	out := e.cfg.Node.Step(e.cfg.Now(), in)
+	e.mu.Unlock()
+	if !out.Wake.IsZero() {
+		e.setWake(out.Wake)
+	}
+	e.cfg.Act(out)
+}
+
+// setWake leaves the newest time in the channel of one.
+func (e *Engine) setWake(at time.Time) {
+	for {
+		select {
+		case e.wake <- at:
+			return
+		default:
+		}
+		select {
+		case <-e.wake:
+		default:
+		}
+	}
+}
+
+// Run gives the node its ticks until ctx ends.
+func (e *Engine) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+			e.Feed(node.Tick{})
+		case at := <-e.wake:
+			timer.Reset(max(0, at.Sub(e.cfg.Now())))
+		}
+	}
+}
+
+// Status is the node's.
+func (e *Engine) Status() node.Status {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.cfg.Node.Status(e.cfg.Now())
+}
+
+// Verify decides as a scan into a zone would and leaves no trace; see
+// node.Node.Verify for empty arguments.
+func (e *Engine) Verify(zone string, dir syncproto.Direction, text []byte) (node.Decision, time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	start := e.cfg.Now()
+	d := e.cfg.Node.Verify(start, zone, dir, text)
+	return d, e.cfg.Now().Sub(start)
+}
+
+// Trust is the bundle in force; nil before the first.
+func (e *Engine) Trust() *syncproto.TrustBundle {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.cfg.Node.Trust()
+}

@@ -1,0 +1,196 @@
+package node
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"gatehouse/syncproto"
+	"gatehouse/syncproto/admission"
+	"gatehouse/syncproto/credential"
+)
+
+// ledger is what a node knows: the roster, the rules, the keys it trusts, and
+// what each ticket has been used for.
+type ledger struct {
+	device uuid.UUID
+	event  syncproto.EventNo
+	pinned syncproto.Hash
+
+	roster   *Roster
+	rules    *admission.Rules
+	rulesErr error // the last rules that did not compile, for the status
+	name     string
+	history  map[syncproto.TicketNo]*history
+	trust    *syncproto.TrustBundle
+	devices  map[uuid.UUID]syncproto.DeviceRecord
+}
+
+func newLedger(cfg Config) ledger {
+	return ledger{
+		device: cfg.Device, event: cfg.Event, pinned: cfg.Pinned, roster: &Roster{},
+		history: map[syncproto.TicketNo]*history{}, devices: map[uuid.UUID]syncproto.DeviceRecord{},
+	}
+}
+
+// identify finds the ticket that a code is of and whether the code is good for
+// it. An empty reason means that it is. The ticket is zero where the code names
+// none of this event.
+func (k *ledger) identify(c *credential.Code, hash syncproto.CodeHash) (admission.Ticket, syncproto.Reason) {
+	if c.Event != k.event {
+		if reason := k.verify(c); reason != "" {
+			return admission.Ticket{}, reason
+		}
+		return admission.Ticket{}, syncproto.ReasonWrongEvent
+	}
+	if known, ok := k.roster.ticket(c.Ticket); ok {
+		t := known.admission(c.Ticket)
+		if known.code == hash {
+			return t, ""
+		}
+		// Another code for a number we hold: replaced since, or made with a stolen
+		// key. It is never admitted on its signature alone.
+		if reason := k.verify(c); reason != "" {
+			return admission.Ticket{}, reason
+		}
+		return t, syncproto.ReasonRevoked
+	}
+	if reason := k.verify(c); reason != "" {
+		return admission.Ticket{}, reason
+	}
+	if c.NeedsRoster {
+		return admission.Ticket{}, syncproto.ReasonUnknown
+	}
+	return admission.Ticket{No: c.Ticket, Type: c.Type, NotBefore: c.NotBefore, NotAfter: c.NotAfter}, ""
+}
+
+// verify checks the signature of a code; empty when it is genuine. A key that
+// this gate has not heard of yet proves nothing either way.
+func (k *ledger) verify(c *credential.Code) syncproto.Reason {
+	if k.trust == nil {
+		return syncproto.ReasonUnknown
+	}
+	key := k.trust.Key(syncproto.PurposeTicket, c.Key)
+	switch {
+	case key == nil:
+		return syncproto.ReasonUnknown
+	case !c.Verify(key.Public):
+		return syncproto.ReasonBadSignature
+	}
+	return ""
+}
+
+// apply takes records, each the current state of its subject. observe is told
+// the time of every entry.
+func (k *ledger) apply(recs []syncproto.Record, observe func(syncproto.HLC)) {
+	touched := map[syncproto.TicketNo]bool{}
+	for i := range recs {
+		rec := &recs[i]
+		switch {
+		case rec.Ticket != nil:
+			k.roster.Put(rec.Ticket)
+		case rec.Entry != nil:
+			if k.learn(rec.Entry) {
+				observe(rec.Entry.T)
+				touched[rec.Entry.Ticket] = true
+			}
+		case rec.Device != nil:
+			k.setDevice(*rec.Device)
+		case rec.Rules != nil:
+			k.setRules(rec.Rules)
+		case rec.Trust != nil:
+			k.setTrust(rec.Trust)
+		}
+	}
+	for no := range touched {
+		k.history[no].fold(k.rules)
+	}
+}
+
+// replace takes a whole roster. Facts are joined with those that are known.
+func (k *ledger) replace(l *Loaded, observe func(syncproto.HLC)) {
+	k.roster = &l.Roster
+	if l.Trust != nil {
+		k.setTrust(l.Trust)
+	}
+	for _, d := range l.Devices {
+		k.setDevice(d)
+	}
+	for i := range l.Entries {
+		if k.learn(&l.Entries[i]) {
+			observe(l.Entries[i].T)
+		}
+	}
+	if l.Rules != nil {
+		k.setRules(l.Rules)
+	}
+	k.foldAll()
+}
+
+// learn adds an entry of any gate and reports whether its ticket must be folded.
+func (k *ledger) learn(e *syncproto.EntryRecord) bool {
+	f, ok := admission.FactOf(&e.Entry, e.Untrusted)
+	if !ok || e.Ticket == 0 || e.Event != k.event {
+		return false
+	}
+	u := Use{At: e.T.Time(), Lane: e.Lane}
+	if e.Device != k.device {
+		u.Gate = k.devices[e.Device].Name
+	}
+	k.historyOf(e.Ticket).insert(f, u)
+	return true
+}
+
+func (k *ledger) historyOf(no syncproto.TicketNo) *history {
+	h := k.history[no]
+	if h == nil {
+		h = &history{}
+		k.history[no] = h
+	}
+	return h
+}
+
+// use is an admission that the ledger knows of, as staff read it.
+func (k *ledger) use(no syncproto.TicketNo, r syncproto.Ref) Use {
+	if r.IsZero() {
+		return Use{}
+	}
+	return k.history[no].use(r)
+}
+
+// reserve counts a fact that this gate makes now.
+func (k *ledger) reserve(e *syncproto.Entry) {
+	if f, ok := admission.FactOf(e, false); ok {
+		k.historyOf(e.Ticket).append(k.rules, f, Use{At: time.UnixMilli(e.T.UnixMilli()), Lane: e.Lane})
+	}
+}
+
+// setRules compiles new rules. Rules that do not compile leave the old ones in
+// force and are shown in the status.
+func (k *ledger) setRules(r *syncproto.Rules) {
+	compiled, err := admission.Compile(r)
+	if k.rulesErr = err; err != nil {
+		return
+	}
+	k.rules, k.name = compiled, r.Name
+	k.foldAll()
+}
+
+func (k *ledger) foldAll() {
+	for _, h := range k.history {
+		h.fold(k.rules)
+	}
+}
+
+// setTrust takes a bundle only if the pinned root key vouches for all of it.
+func (k *ledger) setTrust(b *syncproto.TrustBundle) {
+	if b.Verify(k.pinned) == nil {
+		k.trust = b
+	}
+}
+
+func (k *ledger) setDevice(d syncproto.DeviceRecord) {
+	if old, ok := k.devices[d.Device]; !ok || d.Rev >= old.Rev {
+		k.devices[d.Device] = d
+	}
+}
