@@ -152,6 +152,9 @@ func (s *spawned) failed() bool {
 	return s.err != nil
 }
 
+// errKeeperFailed says that a keeper ended without having been of use.
+var errKeeperFailed = errors.New("its keeper process ended")
+
 // explain says why the keeper ended.
 func (s *spawned) explain(cfg Config) error {
 	return fmt.Errorf("start Postgres: %w (%w); the end of %s: %s", errKeeperFailed, s.err, cfg.logFile(), logTail(cfg, s.logFrom))

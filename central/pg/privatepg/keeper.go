@@ -24,6 +24,9 @@ const (
 // Postgres dies meanwhile, Keep starts it again at the same address. It
 // returns nil at once when another keeper is at work.
 //
+// An error of Keep belongs on standard error, which [Attach] has sent to the
+// log that it quotes when the keeper ends early.
+//
 // Keep belongs in a process of its own that ends when it returns: the wait for
 // the last user cannot be interrupted.
 func Keep(ctx context.Context, cfg Config) error {
@@ -34,6 +37,14 @@ func Keep(ctx context.Context, cfg Config) error {
 	if err := makeHome(cfg, ownerOf(cfg)); err != nil {
 		return err
 	}
+	users, err := openLock(cfg.usersLock())
+	if err != nil {
+		return err
+	}
+	// The users' lock goes last: it is what newcomers wait for, and they are to
+	// find no keeper. Holding on to it also keeps the garbage collector, which
+	// closes files, from giving it back early.
+	defer users.close()
 	keeper, err := openLock(cfg.keeperLock())
 	if err != nil {
 		return err
@@ -43,21 +54,19 @@ func Keep(ctx context.Context, cfg Config) error {
 	if err != nil || !got {
 		return err
 	}
-	unused, err := whenUnused(cfg)
-	if err != nil {
-		return err
+	unused := whenUnused(cfg, users)
+	err = keep(ctx, cfg, unused)
+	select {
+	case <-unused:
+		return errors.Join(err, forgetSocket(cfg, ownerOf(cfg)))
+	default:
+		return err // The users that are left keep their address for the next keeper.
 	}
-	return keep(ctx, cfg, unused)
 }
 
-// whenUnused returns a channel that is closed once the last user is gone.
-// From then on this process holds users.lock, and new users wait, until the
-// process ends.
-func whenUnused(cfg Config) (<-chan struct{}, error) {
-	users, err := openLock(cfg.usersLock())
-	if err != nil {
-		return nil, err
-	}
+// whenUnused returns a channel that is closed once the last user is gone and
+// this process holds users.lock, so that new users wait.
+func whenUnused(cfg Config, users lock) <-chan struct{} {
 	unused := make(chan struct{})
 	go func() {
 		defer close(unused)
@@ -67,12 +76,10 @@ func whenUnused(cfg Config) (<-chan struct{}, error) {
 			cfg.Logger.Error("wait for the last user of Postgres", "error", err)
 		}
 	}()
-	return unused, nil
+	return unused
 }
 
-// keep runs Postgres until unused is closed or ctx is done. The socket folder
-// goes only in the first case: users that are left keep their address for the
-// next keeper.
+// keep runs Postgres until unused is closed or ctx is done.
 func keep(ctx context.Context, cfg Config, unused <-chan struct{}) error {
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -96,13 +103,13 @@ func keep(ctx context.Context, cfg Config, unused <-chan struct{}) error {
 		}
 		began := time.Now()
 		if awaitEnd(running, server) {
-			return endServer(server, unused)
+			return server.halt()
 		}
 		if time.Since(began) > quickDeath {
 			deaths = 0
 		}
 		if deaths++; deaths == quickDeathsMax {
-			return fmt.Errorf("keep Postgres: it died %d times in a row; the end of %s: %s", deaths, cfg.logFile(), logTail(cfg, 0))
+			return fmt.Errorf("keep Postgres: it died %d times in a row", deaths)
 		}
 	}
 }
@@ -124,16 +131,3 @@ func awaitEnd(ctx context.Context, server *Server) bool {
 		}
 	}
 }
-
-// endServer stops the server, with its socket folder if nobody is left.
-func endServer(server *Server, unused <-chan struct{}) error {
-	select {
-	case <-unused:
-		return server.Stop()
-	default:
-		return server.halt()
-	}
-}
-
-// errKeeperFailed says that a keeper ended without having been of use.
-var errKeeperFailed = errors.New("its keeper process ended")

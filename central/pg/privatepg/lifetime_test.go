@@ -156,6 +156,27 @@ func TestKeeperRestartsAPostgresThatDied(t *testing.T) {
 	require.Equal(t, keeper, keeperOf(t, dir))
 }
 
+func TestKeeperGivesUpOnAPostgresThatKeepsDying(t *testing.T) {
+	t.Parallel()
+	dir := newDir(t)
+	keeper := startKeeper(t, dir)
+	exited := make(chan error, 1)
+	go func() { exited <- keeper.Wait() }()
+	killed := map[int]bool{}
+	eventually(t, "the keeper gives up", func() bool {
+		file := readPidFile(filepath.Join(normalized(t, dir).data(), "postmaster.pid"))
+		if file.ready && !killed[file.pid] {
+			killed[file.pid] = syscall.Kill(file.pid, syscall.SIGKILL) == nil
+		}
+		return len(exited) > 0
+	})
+	require.Error(t, <-exited)
+	require.NotEmpty(t, killed)
+	cfg := normalized(t, dir)
+	require.NotEmpty(t, oldSocketFolder(cfg, ownerOf(cfg)), "the user that is left may start the next keeper")
+	require.NoError(t, forgetSocket(cfg, ownerOf(cfg)))
+}
+
 func TestStopBecomesImmediateWhenItTakesTooLong(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)

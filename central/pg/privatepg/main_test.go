@@ -90,6 +90,7 @@ func newDir(t *testing.T) string {
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		requireStopped(t, dir)
+		require.Empty(t, oldSocketFolder(normalized(t, dir), ownerOf(normalized(t, dir))))
 		require.NoError(t, os.RemoveAll(dir))
 	})
 	return dir

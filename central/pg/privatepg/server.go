@@ -36,10 +36,21 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, cfg.StartTimeout)
 	defer cancel()
-	return start(ctx, cfg)
+	logFrom := logSize(cfg)
+	server, err := start(ctx, cfg)
+	if err != nil {
+		err = errors.Join(err, forgetSocket(cfg, ownerOf(cfg)))
+	}
+	if errors.Is(err, errServer) {
+		return nil, fmt.Errorf("%w; the end of %s: %s", err, cfg.logFile(), logTail(cfg, logFrom))
+	}
+	return server, err
 }
 
-// start is Start bounded by ctx alone.
+// errServer marks an error whose cause stands in the server's log.
+var errServer = errors.New("start Postgres")
+
+// start is Start bounded by ctx alone and without a look into the log.
 func start(ctx context.Context, cfg Config) (*Server, error) {
 	own := ownerOf(cfg)
 	if err := makeHome(cfg, own); err != nil {
@@ -63,7 +74,7 @@ func start(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, err
 	}
 	if err := s.awaitReady(ctx); err != nil {
-		return nil, errors.Join(err, s.Stop())
+		return nil, errors.Join(err, s.halt())
 	}
 	return s, nil
 }
@@ -164,7 +175,7 @@ func (s *Server) awaitReady(ctx context.Context) error {
 		err = s.makeDatabase(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("start Postgres: %w; the end of %s: %s", err, s.cfg.logFile(), logTail(s.cfg, 0))
+		return fmt.Errorf("%w: %w", errServer, err)
 	}
 	return nil
 }
@@ -207,7 +218,7 @@ func (s *Server) Done() <-chan struct{} { return s.done }
 // Open connections are cut, transactions that have not committed are rolled
 // back. Calling it again is harmless.
 func (s *Server) Stop() error {
-	return errors.Join(s.halt(), removeSocketFolder(s.cfg, s.socket))
+	return errors.Join(s.halt(), forgetSocket(s.cfg, ownerOf(s.cfg)))
 }
 
 // halt is Stop without the removal of the socket folder.

@@ -27,13 +27,10 @@ var socketFiles = [...]string{".s.PGSQL." + socketPort, ".s.PGSQL." + socketPort
 // is still there, so that open connection pools stay valid across a crash.
 // The caller holds keeper.lock and has made sure that no Postgres runs.
 func makeSocketFolder(cfg Config, own owner) (string, error) {
-	if address, err := os.ReadFile(cfg.socketFile()); err == nil {
-		folder := strings.TrimSpace(string(address))
-		if isSocketFolder(folder, own) {
-			// Postgres would refuse to start if the pid in an old lock file
-			// belonged to some process again, or to one not yet reaped.
-			return folder, removeFiles(socketPaths(folder))
-		}
+	if folder := oldSocketFolder(cfg, own); folder != "" {
+		// Postgres would refuse to start if the pid in an old lock file
+		// belonged to some process again, or to one not yet reaped.
+		return folder, removeFiles(socketPaths(folder))
 	}
 	folder, err := newSocketFolder(own)
 	if err != nil {
@@ -77,16 +74,29 @@ func socketParents() []string {
 	return []string{os.TempDir(), "/tmp"}
 }
 
-// isSocketFolder reports whether the folder is one of ours and private.
-func isSocketFolder(folder string, own owner) bool {
+// oldSocketFolder returns the folder that an earlier run wrote down, or "" if
+// there is none or it is no longer ours and private.
+func oldSocketFolder(cfg Config, own owner) string {
+	content, err := os.ReadFile(cfg.socketFile())
+	if err != nil {
+		return ""
+	}
+	folder := strings.TrimSpace(string(content))
 	info, err := os.Lstat(folder)
-	return err == nil && info.IsDir() && info.Mode().Perm() == 0o700 &&
-		statOf(info).Uid == own.uid && strings.HasPrefix(filepath.Base(folder), socketPrefix)
+	if err != nil || !info.IsDir() || info.Mode().Perm() != 0o700 ||
+		statOf(info).Uid != own.uid || !strings.HasPrefix(filepath.Base(folder), socketPrefix) {
+		return ""
+	}
+	return folder
 }
 
-// removeSocketFolder removes the folder and the file that names it.
-func removeSocketFolder(cfg Config, folder string) error {
-	return removeFiles(append(socketPaths(folder), folder, cfg.socketFile()))
+// forgetSocket removes the socket folder and the file that names it.
+func forgetSocket(cfg Config, own owner) error {
+	paths := []string{cfg.socketFile()}
+	if folder := oldSocketFolder(cfg, own); folder != "" {
+		paths = append(append(socketPaths(folder), folder), paths...)
+	}
+	return removeFiles(paths)
 }
 
 // socketPaths lists the files of a socket folder.
