@@ -215,6 +215,9 @@ CREATE TABLE checkin_entry (
   reason      text   NOT NULL,
   ticket      integer,               -- ticket number, NULL where there is none
   t           bigint NOT NULL,       -- HLC, the order of the fold
+  err_ms      bigint NOT NULL,       -- uncertainty of t
+  of_inc      uuid,                  -- what an undo takes back
+  of_seq      bigint,
   lane        text   NOT NULL,
   zone        text   NOT NULL,
   hash        bytea  NOT NULL CHECK (length(hash) = 32),
@@ -229,6 +232,13 @@ CREATE TABLE checkin_entry (
 );
 CREATE INDEX checkin_entry_ticket ON checkin_entry (event_id, ticket) WHERE ticket IS NOT NULL;
 CREATE INDEX checkin_entry_device ON checkin_entry (event_id, device_id, kind);
+
+-- checkin_follow (checkin): up to where central itself has followed a stream, to
+-- judge admissions again whose ticket or rules were changed.
+CREATE TABLE checkin_follow (
+  stream_id uuid PRIMARY KEY,
+  seq       bigint NOT NULL
+);
 
 -- ticket_state (checkin): the fold of a ticket's entries. It can be rebuilt.
 CREATE TABLE ticket_state (
@@ -301,6 +311,18 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
+-- +goose StatementBegin
+CREATE FUNCTION tell_entries() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO sync_outbox (stream_id, kind, entity, entity_no)
+  SELECT e.stream, 3, n.incarnation, n.seq FROM new_rows n JOIN event e ON e.id = n.event_id;
+  RETURN NULL;
+END $$;
+-- +goose StatementEnd
+
+CREATE TRIGGER entry_rev BEFORE UPDATE ON checkin_entry FOR EACH ROW EXECUTE FUNCTION bump_rev();
+CREATE TRIGGER entry_tell_insert AFTER INSERT ON checkin_entry REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION tell_entries();
+CREATE TRIGGER entry_tell_update AFTER UPDATE ON checkin_entry REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION tell_entries();
 CREATE TRIGGER ticket_rev BEFORE UPDATE ON ticket FOR EACH ROW EXECUTE FUNCTION bump_rev();
 CREATE TRIGGER ticket_tell_insert AFTER INSERT ON ticket REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION tell_tickets();
 CREATE TRIGGER ticket_tell_update AFTER UPDATE ON ticket REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION tell_tickets();
@@ -326,7 +348,7 @@ END $$;
 CREATE TRIGGER gate_tell_update BEFORE UPDATE ON gate FOR EACH ROW EXECUTE FUNCTION tell_gate_change();
 
 -- +goose Down
-DROP TABLE quarantine, ticket_state, checkin_entry, journal_stream, roster_blob, roster_snapshot,
+DROP TABLE quarantine, ticket_state, checkin_follow, checkin_entry, journal_stream, roster_blob, roster_snapshot,
   sync_log, sync_outbox, sync_stream, sync_store, enrol_token, gate, ticket, ticket_type, zone, event,
   signing_key, installation CASCADE;
-DROP FUNCTION bump_rev, tell_tickets, tell_rules, tell_gates, tell_trust, tell_gate_change;
+DROP FUNCTION bump_rev, tell_tickets, tell_rules, tell_gates, tell_trust, tell_gate_change, tell_entries;
