@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"gatehouse/gate/journal"
 	"gatehouse/gate/node"
 	"gatehouse/syncproto"
@@ -21,7 +23,9 @@ import (
 type Config struct {
 	Node    *node.Node
 	Journal *journal.Journal
-	Now     func() time.Time
+	// Stream derives the public ids of tickets.
+	Stream uuid.UUID
+	Now    func() time.Time
 	// Act does what a step asks for beyond the scan: calls, pages to store,
 	// watermarks to keep. It is called outside the lock, from whatever goroutine
 	// fed the input, and must not block for long.
@@ -51,10 +55,11 @@ func New(cfg Config) (*Engine, error) {
 // Decide.
 type Result struct {
 	node.Decision
-	Lane    string
-	At      time.Time // device clock when the read was complete
-	Decide  time.Duration
-	Durable time.Duration
+	TicketID uuid.UUID // nil where the code names no ticket of this event
+	Lane     string
+	At       time.Time // device clock when the read was complete
+	Decide   time.Duration
+	Durable  time.Duration
 }
 
 // Scan decides a read of a lane that was complete at read, and returns when the
@@ -70,6 +75,9 @@ func (e *Engine) Scan(ctx context.Context, lane int, text []byte, read time.Time
 	}
 	e.mu.Unlock()
 	r := Result{Decision: out.Decision, At: read, Decide: e.cfg.Now().Sub(read)}
+	if r.Ticket != 0 {
+		r.TicketID = syncproto.TicketID(e.cfg.Stream, r.Ticket)
+	}
 	r.Durable = r.Decide
 	if !out.Journal {
 		return r
@@ -161,12 +169,16 @@ func (e *Engine) Status() node.Status {
 
 // Verify decides as a scan into a zone would and leaves no trace; see
 // node.Node.Verify for empty arguments.
-func (e *Engine) Verify(zone string, dir syncproto.Direction, text []byte) (node.Decision, time.Duration) {
+func (e *Engine) Verify(zone string, dir syncproto.Direction, text []byte) Result {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	start := e.cfg.Now()
-	d := e.cfg.Node.Verify(start, zone, dir, text)
-	return d, e.cfg.Now().Sub(start)
+	r := Result{Decision: e.cfg.Node.Verify(start, zone, dir, text), At: start}
+	e.mu.Unlock()
+	r.Decide = e.cfg.Now().Sub(start)
+	if r.Ticket != 0 {
+		r.TicketID = syncproto.TicketID(e.cfg.Stream, r.Ticket)
+	}
+	return r
 }
 
 // Trust is the bundle in force; nil before the first.

@@ -3,8 +3,6 @@ package node
 import (
 	"time"
 
-	"github.com/google/uuid"
-
 	"gatehouse/syncproto"
 	"gatehouse/syncproto/admission"
 	"gatehouse/syncproto/credential"
@@ -23,12 +21,11 @@ type Decision struct {
 	Decision string // Admit, Deny, Exit or Repeat
 	Reason   syncproto.Reason
 	Code     syncproto.CodeHash
-	// Ticket is 0, and TicketID nil, where the code names no ticket of this event.
-	Ticket   syncproto.TicketNo
-	TicketID uuid.UUID
-	Type     syncproto.TypeNo
-	Known    bool // the ticket is on the roster
-	At       syncproto.HLC
+	// Ticket is 0 where the code names no ticket of this event.
+	Ticket syncproto.TicketNo
+	Type   syncproto.TypeNo
+	Known  bool // the ticket is on the roster
+	At     syncproto.HLC
 	// Of is the earlier use that stands in the way of a duplicate.
 	Of Use
 }
@@ -138,7 +135,6 @@ func (n *Node) decide(now time.Time, lane admission.Lane, text []byte, hash sync
 	t, reason := n.know.identify(&code, hash)
 	if t.No != 0 {
 		d.Ticket, d.Type, d.Known = t.No, t.Type, t.Known
-		d.TicketID = syncproto.TicketID(n.cfg.Stream, t.No)
 	}
 	if d.Reason = reason; reason != "" {
 		return d

@@ -1,0 +1,489 @@
+package node_test
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/gate/node"
+	"gatehouse/syncproto"
+	"gatehouse/syncproto/credential"
+)
+
+const (
+	laneIn = iota
+	laneIn2
+	laneOut
+)
+
+var (
+	start       = time.Date(2026, 7, 10, 10, 0, 0, 0, time.UTC)
+	stream      = uuid.MustParse("01890000-0000-7000-8000-0000000000ee")
+	device      = uuid.MustParse("01890000-0000-7000-8000-0000000000d1")
+	other       = uuid.MustParse("01890000-0000-7000-8000-0000000000d2")
+	incarnation = uuid.MustParse("01890000-0000-7000-8000-0000000000a1")
+	hashKey     = []byte("0123456789abcdef0123456789abcdef")
+)
+
+func key(seed string) ed25519.PrivateKey {
+	s := sha256.Sum256([]byte(seed))
+	return ed25519.NewKeyFromSeed(s[:])
+}
+
+func trust() syncproto.TrustBundle {
+	root := key("root")
+	b := syncproto.TrustBundle{Central: uuid.MustParse("01890000-0000-7000-8000-0000000000cc"), Root: root.Public().(ed25519.PublicKey)}
+	k := syncproto.SignedKey{Purpose: syncproto.PurposeTicket, ID: 1, Public: key("ticket").Public().(ed25519.PublicKey)}
+	k.RootSig = ed25519.Sign(root, k.Preimage(b.Central))
+	b.Keys = append(b.Keys, k)
+	return b
+}
+
+// world is a node with what its shells would keep for it.
+type world struct {
+	t       *testing.T
+	n       *node.Node
+	now     time.Time
+	entries []syncproto.Entry
+	out     node.Output
+}
+
+func config() node.Config {
+	return node.Config{
+		Device: device, Event: 1, Stream: stream, Pinned: syncproto.Fingerprint(key("root").Public().(ed25519.PublicKey)), HashKey: hashKey,
+		Lanes: []node.LaneConfig{
+			{Name: "N1", Zone: "main", Direction: syncproto.In}, {Name: "N2", Zone: "main", Direction: syncproto.In},
+			{Name: "X1", Zone: "main", Direction: syncproto.Out},
+		},
+		Incarnation: incarnation, NextSeq: 2, Journal: []node.Watermark{{Incarnation: incarnation, Last: 1}},
+		Jitter: func() float64 { return 0.5 }, App: "test",
+	}
+}
+
+func empty(t *testing.T, change ...func(*node.Config)) *world {
+	cfg := config()
+	for _, c := range change {
+		c(&cfg)
+	}
+	n, err := node.New(cfg)
+	require.NoError(t, err)
+	return &world{t: t, n: n, now: start}
+}
+
+func code(t testing.TB, f credential.Fields) string {
+	if f.Key == 0 {
+		f.Key = 1
+	}
+	if f.Event == 0 {
+		f.Event = 1
+	}
+	if f.Type == 0 {
+		f.Type = 1
+	}
+	text, err := credential.Sign(key("ticket"), f)
+	require.NoError(t, err)
+	return text
+}
+
+func ticket(t testing.TB, no syncproto.TicketNo, status syncproto.Status) *syncproto.Ticket {
+	return &syncproto.Ticket{No: no, Rev: 1, Code: credential.NewHasher(hashKey).Sum([]byte(code(t, credential.Fields{Ticket: no}))), Type: 1, Status: status}
+}
+
+func rules() *syncproto.Rules {
+	return &syncproto.Rules{
+		Rev: 1, Event: 1, Stream: stream, Name: "Fest", Timezone: "UTC", Admits: true, Zones: []syncproto.Zone{{Name: "main"}},
+		Types: []syncproto.TicketType{{No: 1, Key: "day", Zones: []string{"main"}, EntriesTotal: 1, Reentry: syncproto.ReentryNone}},
+	}
+}
+
+// loaded has tickets 1 to 10, of which 8 is unpaid, 9 cancelled and 10 revoked.
+func (w *world) loaded() node.Loaded {
+	b := trust()
+	l := node.Loaded{Rules: rules(), Trust: &b, Cursor: "c5", Seq: 5}
+	for no := syncproto.TicketNo(1); no <= 10; no++ {
+		status := map[syncproto.TicketNo]syncproto.Status{8: syncproto.StatusUnpaid, 9: syncproto.StatusCancelled, 10: syncproto.StatusRevoked}[no]
+		if status == "" {
+			status = syncproto.StatusPaid
+		}
+		l.Add(&syncproto.Record{Kind: syncproto.RecordTicket, Ticket: ticket(w.t, no, status)})
+	}
+	return l
+}
+
+func ready(t *testing.T, change ...func(*node.Config)) *world {
+	w := empty(t, change...)
+	w.n.Restore(w.now, w.loaded())
+	return w
+}
+
+func (w *world) step(in node.Input) node.Output {
+	w.out = w.n.Step(w.now, in)
+	return w.out
+}
+
+// scan reads a text on a lane and journals what the node says.
+func (w *world) scan(lane int, text string) node.Decision {
+	w.t.Helper()
+	out := w.step(node.Scan{Lane: lane, Text: []byte(text)})
+	if out.Journal {
+		w.entries = append(w.entries, out.Entry)
+		w.step(node.Durable{Seq: out.Entry.Seq})
+	}
+	return out.Decision
+}
+
+func (w *world) scanNo(lane int, no syncproto.TicketNo) node.Decision {
+	w.t.Helper()
+	return w.scan(lane, code(w.t, credential.Fields{Ticket: no}))
+}
+
+func TestWithoutARosterNobodyIsAccused(t *testing.T) {
+	d := empty(t).scanNo(laneIn, 1)
+	require.Equal(t, node.Deny, d.Decision)
+	require.Equal(t, syncproto.ReasonNotReady, d.Reason)
+}
+
+func TestAnAdmissionIsReservedAtTheDecision(t *testing.T) {
+	w := ready(t)
+	out := w.step(node.Scan{Lane: laneIn, Text: []byte(code(t, credential.Fields{Ticket: 1}))})
+	require.True(t, out.Journal)
+	require.Equal(t, syncproto.KindAdmit, out.Entry.Kind)
+	require.Equal(t, uint64(2), out.Entry.Seq)
+	require.Equal(t, syncproto.TicketNo(1), out.Decision.Ticket)
+	d := w.scanNo(laneIn2, 1)
+	require.Equal(t, syncproto.ReasonDuplicate, d.Reason, "before the first is durable")
+	require.Equal(t, "N1", d.Of.Lane, "a duplicate says where it was used first")
+	require.Equal(t, uint64(3), w.entries[0].Seq, "the denial of a known ticket is journalled")
+}
+
+func TestWhatIsJournalled(t *testing.T) {
+	forged, err := credential.Sign(key("thief"), credential.Fields{Key: 1, Event: 1, Ticket: 5, Type: 1})
+	require.NoError(t, err)
+	for _, c := range []struct {
+		name   string
+		text   string
+		want   syncproto.Reason
+		stored bool
+		known  bool
+	}{
+		{"known", code(t, credential.Fields{Ticket: 1}), syncproto.ReasonAdmitted, true, true},
+		{"unpaid", code(t, credential.Fields{Ticket: 8}), syncproto.ReasonUnpaid, true, true},
+		{"cancelled", code(t, credential.Fields{Ticket: 9}), syncproto.ReasonCancelled, true, true},
+		{"revoked", code(t, credential.Fields{Ticket: 10}), syncproto.ReasonRevoked, true, true},
+		{"replaced by a newer code", code(t, credential.Fields{Ticket: 2, Issue: 1}), syncproto.ReasonRevoked, true, true},
+		{"genuine, sold a minute ago", code(t, credential.Fields{Ticket: 77}), syncproto.ReasonAdmitted, true, false},
+		{"genuine, sold and not paid", code(t, credential.Fields{Ticket: 78, NeedsRoster: true}), syncproto.ReasonUnknown, false, false},
+		{"other event", code(t, credential.Fields{Ticket: 1, Event: 2}), syncproto.ReasonWrongEvent, true, false},
+		{"key not heard of", code(t, credential.Fields{Ticket: 79, Key: 9}), syncproto.ReasonUnknown, false, false},
+		{"forged", forged, syncproto.ReasonBadSignature, false, false},
+		{"garbage", "https://example.org/ticket/1", syncproto.ReasonMalformed, false, false},
+		{"empty", "", syncproto.ReasonMalformed, false, false},
+		{"binary", string([]byte{0, 1, 2, 255}), syncproto.ReasonMalformed, false, false},
+	} {
+		w := ready(t)
+		d := w.scan(laneIn, c.text)
+		require.Equal(t, c.want, d.Reason, c.name)
+		require.Equal(t, c.stored, len(w.entries) == 1, c.name)
+		require.Equal(t, c.known, d.Known, c.name)
+	}
+}
+
+func TestAnUnknownTicketEntersOnceToo(t *testing.T) {
+	w := ready(t)
+	require.Equal(t, syncproto.ReasonAdmitted, w.scanNo(laneIn, 77).Reason)
+	require.Equal(t, syncproto.ReasonDuplicate, w.scanNo(laneIn2, 77).Reason)
+}
+
+func TestSameCodeGuard(t *testing.T) {
+	w := ready(t)
+	require.Equal(t, node.Admit, w.scanNo(laneIn, 1).Decision)
+	for range 3 {
+		w.now = w.now.Add(2 * time.Second)
+		d := w.scanNo(laneIn, 1)
+		require.Equal(t, node.Repeat, d.Decision, "each re-read extends the guard")
+		require.Equal(t, syncproto.ReasonSameCode, d.Reason)
+	}
+	require.Len(t, w.entries, 1, "a repeat is not journalled")
+	w.scanNo(laneIn, 2) // another guest between two reads of the first code
+	require.Equal(t, node.Repeat, w.scanNo(laneIn, 1).Decision)
+	w.now = w.now.Add(node.DefaultGuard)
+	require.Equal(t, syncproto.ReasonDuplicate, w.scanNo(laneIn, 1).Reason, "after the guard it is a second use")
+	d := w.scanNo(laneIn, 1)
+	require.Equal(t, node.Deny, d.Decision, "a refused code repeats its refusal")
+	require.Equal(t, syncproto.ReasonDuplicate, d.Reason)
+	require.Len(t, w.entries, 3)
+}
+
+func TestGuardIsOfOneLaneAndCanBeOff(t *testing.T) {
+	w := ready(t)
+	w.scanNo(laneIn, 1)
+	require.Equal(t, syncproto.ReasonDuplicate, w.scanNo(laneIn2, 1).Reason)
+	w = ready(t, func(c *node.Config) { c.Guard = -1 })
+	w.scanNo(laneIn, 1)
+	require.Equal(t, syncproto.ReasonDuplicate, w.scanNo(laneIn, 1).Reason)
+}
+
+func TestExitLane(t *testing.T) {
+	w := ready(t)
+	require.Equal(t, syncproto.ReasonNotInside, w.scanNo(laneOut, 1).Reason)
+	w.scanNo(laneIn, 1)
+	w.now = w.now.Add(time.Minute)
+	require.Equal(t, node.Exit, w.scanNo(laneOut, 1).Decision)
+}
+
+func TestABrokenJournalFailsClosed(t *testing.T) {
+	w := ready(t)
+	w.step(node.JournalBroken{})
+	d := w.scanNo(laneIn, 1)
+	require.Equal(t, syncproto.ReasonDeviceFault, d.Reason)
+	require.Empty(t, w.entries)
+}
+
+func TestTimeOfEntriesNeverGoesBack(t *testing.T) {
+	w := ready(t, func(c *node.Config) { c.Last = syncproto.HLCAt(start.Add(time.Hour)) })
+	last := syncproto.HLCAt(start.Add(time.Hour))
+	for no := syncproto.TicketNo(1); no <= 5; no++ {
+		w.now = w.now.Add(-time.Minute) // a box without a battery-backed clock
+		w.scanNo(laneIn, no)
+		e := w.entries[len(w.entries)-1]
+		require.Greater(t, e.T, last)
+		last = e.T
+	}
+}
+
+func TestVerifyLeavesNoTrace(t *testing.T) {
+	w := ready(t)
+	text := []byte(code(t, credential.Fields{Ticket: 1}))
+	for range 2 {
+		require.Equal(t, node.Admit, w.n.Verify(w.now, "", "", text).Decision)
+	}
+	require.Equal(t, syncproto.ReasonWrongZone, w.n.Verify(w.now, "nowhere", syncproto.In, text).Reason)
+	require.Equal(t, node.Admit, w.scanNo(laneIn, 1).Decision)
+	require.Equal(t, int64(1), w.n.Status(w.now).Counts.Admitted)
+}
+
+func entryOf(dev, inc uuid.UUID, seq uint64, kind syncproto.Kind, no syncproto.TicketNo, at time.Time) *syncproto.EntryRecord {
+	return &syncproto.EntryRecord{Device: dev, Entry: syncproto.Entry{
+		Incarnation: inc, Seq: seq, Kind: kind, T: syncproto.HLCAt(at), Event: 1, Ticket: no, Lane: "S1", Zone: "main", Direction: syncproto.In,
+	}}
+}
+
+func TestUsesElsewhereArriveWithThePages(t *testing.T) {
+	w := greeted(t)
+	w.page(5, 6, syncproto.Record{Kind: syncproto.RecordDevice, Device: &syncproto.DeviceRecord{Device: other, Rev: 1, Name: "South"}},
+		syncproto.Record{Kind: syncproto.RecordEntry, Entry: entryOf(other, other, 2, syncproto.KindAdmit, 3, start)})
+	d := w.scanNo(laneIn, 3)
+	require.Equal(t, syncproto.ReasonDuplicate, d.Reason)
+	require.Equal(t, "South", d.Of.Gate)
+	require.Equal(t, "S1", d.Of.Lane)
+}
+
+func TestAFarAheadClockDoesNotMoveOurs(t *testing.T) {
+	w := greeted(t)
+	w.page(5, 6, syncproto.Record{Kind: syncproto.RecordEntry, Entry: entryOf(other, other, 2, syncproto.KindAdmit, 3, start.Add(time.Hour))})
+	w.scanNo(laneIn, 1)
+	require.Less(t, w.entries[0].T, syncproto.HLCAt(start.Add(time.Minute)))
+}
+
+func TestRevocationByPage(t *testing.T) {
+	w := greeted(t)
+	revoked := ticket(t, 4, syncproto.StatusRevoked)
+	revoked.Rev = 2
+	w.page(5, 6, syncproto.Record{Kind: syncproto.RecordTicket, Ticket: revoked})
+	require.Equal(t, syncproto.ReasonRevoked, w.scanNo(laneIn, 4).Reason)
+	w.page(6, 7, syncproto.Record{Kind: syncproto.RecordTicket, Ticket: ticket(t, 4, syncproto.StatusPaid)})
+	require.Equal(t, syncproto.ReasonRevoked, w.n.Verify(w.now, "", "", []byte(code(t, credential.Fields{Ticket: 4}))).Reason, "an older revision changes nothing")
+}
+
+func call(out node.Output, kind node.CallKind) (node.Call, bool) {
+	for _, c := range out.Calls {
+		if c.Kind == kind {
+			return c, true
+		}
+	}
+	return node.Call{}, false
+}
+
+func (w *world) answer(a node.Answer) node.Output {
+	a.Sent, a.Received = w.now, w.now
+	return w.step(a)
+}
+
+// greeted is a node with a roster that has said hello and waits for changes.
+func greeted(t *testing.T) *world {
+	w := ready(t)
+	out := w.step(node.Tick{})
+	c, ok := call(out, node.CallHello)
+	require.True(t, ok)
+	b := trust()
+	w.answer(node.Answer{Call: c, Hello: &syncproto.HelloReply{
+		Proto: 1, Limits: syncproto.DefaultServerLimits(), Ratchet: "r1", ServerMS: w.now.UnixMilli(), Trust: b,
+		Streams: []syncproto.StreamHead{{Stream: stream, Head: 5}},
+	}})
+	require.Equal(t, "r1", w.out.Ratchet)
+	_, ok = call(w.out, node.CallChanges)
+	require.True(t, ok)
+	return w
+}
+
+func (w *world) page(from, to int64, recs ...syncproto.Record) node.Output {
+	w.t.Helper()
+	c := node.Call{Kind: node.CallChanges, Changes: syncproto.ChangesRequest{Stream: stream, Cursor: fmt.Sprintf("c%d", from)}}
+	return w.answer(node.Answer{Call: c, Page: &syncproto.Page{Stream: stream, From: from, To: to, Next: fmt.Sprintf("c%d", to), Head: to, Records: recs}})
+}
+
+func TestOnlyAPageThatContinuesIsApplied(t *testing.T) {
+	w := greeted(t)
+	revoked := ticket(t, 4, syncproto.StatusRevoked)
+	revoked.Rev = 2
+	out := w.page(6, 7, syncproto.Record{Kind: syncproto.RecordTicket, Ticket: revoked})
+	require.Nil(t, out.Store, "a page from another place is dropped")
+	require.Equal(t, node.Admit, w.scanNo(laneIn, 4).Decision)
+	require.Equal(t, int64(5), w.n.Status(w.now).Seq)
+	w.now = w.now.Add(time.Second)
+	c, ok := call(w.step(node.Tick{}), node.CallChanges)
+	require.True(t, ok, "and asked for again")
+	require.Equal(t, "c5", c.Changes.Cursor)
+}
+
+func TestPushFollowsTheWatermark(t *testing.T) {
+	w := greeted(t)
+	c, ok := call(w.out, node.CallPush)
+	require.True(t, ok, "the genesis is unsent")
+	require.Equal(t, node.PushRange{Incarnation: incarnation, First: 1, Limits: syncproto.DefaultServerLimits()}, c.Push)
+	w.scanNo(laneIn, 1)
+	_, ok = call(w.out, node.CallPush)
+	require.False(t, ok, "one push under way at most")
+	w.answer(node.Answer{Call: c, Push: &syncproto.PushReply{Acked: syncproto.Position{Ref: syncproto.Ref{Incarnation: incarnation, Seq: 1}}}})
+	c, ok = call(w.out, node.CallPush)
+	require.True(t, ok)
+	require.Equal(t, uint64(2), c.Push.First)
+	require.Equal(t, int64(1), w.n.Status(w.now).Unsent)
+}
+
+func TestGapRewindsAndAForkStops(t *testing.T) {
+	w := greeted(t)
+	c, _ := call(w.out, node.CallPush)
+	w.answer(node.Answer{Call: c, Push: &syncproto.PushReply{Acked: syncproto.Position{Ref: syncproto.Ref{Incarnation: incarnation, Seq: 1}}}})
+	w.scanNo(laneIn, 1)
+	c, ok := call(w.out, node.CallPush)
+	require.True(t, ok)
+	w.answer(node.Answer{Call: c, Err: &syncproto.Error{Code: syncproto.CodeGap, Expected: 1}})
+	w.now = w.now.Add(10 * time.Second)
+	c, ok = call(w.step(node.Tick{}), node.CallPush)
+	require.True(t, ok)
+	require.Equal(t, uint64(1), c.Push.First, "central lost what it had acknowledged")
+}
+
+func TestAnotherHistoryMeansANewSnapshot(t *testing.T) {
+	for _, code := range []syncproto.Code{syncproto.CodeResync, syncproto.CodeGone} {
+		w := greeted(t)
+		c, _ := call(w.out, node.CallChanges)
+		out := w.answer(node.Answer{Call: c, Err: &syncproto.Error{Code: code}})
+		hello, ok := call(out, node.CallHello)
+		require.True(t, ok, "watermarks are asked for first")
+		b := trust()
+		out = w.answer(node.Answer{Call: hello, Hello: &syncproto.HelloReply{Trust: b}})
+		_, ok = call(out, node.CallSnapshot)
+		if !ok { // the failed poll's pause holds for the downlink only
+			w.now = w.now.Add(10 * time.Second)
+			_, ok = call(w.step(node.Tick{}), node.CallSnapshot)
+		}
+		require.True(t, ok)
+		require.Equal(t, node.Admit, w.scanNo(laneIn, 1).Decision, "the lane goes on meanwhile")
+	}
+}
+
+func TestFactsSurviveANewRoster(t *testing.T) {
+	w := greeted(t)
+	w.scanNo(laneIn, 1)
+	l := w.loaded()
+	w.n.Restore(w.now, l)
+	require.Equal(t, syncproto.ReasonDuplicate, w.scanNo(laneIn2, 1).Reason)
+}
+
+func TestBackOffIsBoundedAndTheLinkRecovers(t *testing.T) {
+	w := greeted(t)
+	c, _ := call(w.out, node.CallChanges)
+	for range 20 {
+		out := w.answer(node.Answer{Call: c, Err: errors.New("connection refused")})
+		require.False(t, out.Wake.IsZero())
+		require.LessOrEqual(t, out.Wake.Sub(w.now), syncproto.BackoffMax)
+		require.False(t, w.n.Status(w.now).Online)
+		w.now = w.now.Add(syncproto.BackoffMax)
+		var ok bool
+		c, ok = call(w.step(node.Tick{}), node.CallChanges)
+		require.True(t, ok)
+	}
+	w.answer(node.Answer{Call: c, Page: &syncproto.Page{Stream: stream, From: 5, To: 5, Next: "c5", Head: 5}})
+	require.True(t, w.n.Status(w.now).Online)
+	require.Zero(t, w.n.Status(w.now).Age)
+}
+
+func TestAWithdrawnGateStops(t *testing.T) {
+	w := greeted(t)
+	c, _ := call(w.out, node.CallChanges)
+	w.answer(node.Answer{Call: c, Err: syncproto.Errorf(syncproto.CodeRevoked, "this gate was reported stolen")})
+	require.Equal(t, syncproto.ReasonDeviceFault, w.scanNo(laneIn, 1).Reason)
+	require.True(t, w.n.Status(w.now).Locked)
+}
+
+func TestClockOffsetOfCentralIsUsed(t *testing.T) {
+	w := ready(t)
+	c, _ := call(w.step(node.Tick{}), node.CallHello)
+	w.answer(node.Answer{Call: c, Hello: &syncproto.HelloReply{Trust: trust(), ServerMS: start.Add(24 * time.Hour).UnixMilli()}})
+	w.scanNo(laneIn, 1)
+	e := w.entries[0]
+	require.InDelta(t, start.Add(24*time.Hour).UnixMilli(), e.T.UnixMilli(), 2, "a box a day behind orders with the others")
+	require.Equal(t, start.UnixMilli(), e.At, "and keeps what its own clock said")
+	require.NotZero(t, e.OffsetMS)
+}
+
+func TestATrustBundleOfAnotherRootIsIgnored(t *testing.T) {
+	w := ready(t)
+	thief := key("thief")
+	b := trust()
+	b.Root = thief.Public().(ed25519.PublicKey)
+	b.Keys[0].Public = b.Root
+	b.Keys[0].RootSig = ed25519.Sign(thief, b.Keys[0].Preimage(b.Central))
+	c, _ := call(w.step(node.Tick{}), node.CallHello)
+	w.answer(node.Answer{Call: c, Hello: &syncproto.HelloReply{Trust: b}})
+	forged, err := credential.Sign(thief, credential.Fields{Key: 1, Event: 1, Ticket: 500, Type: 1})
+	require.NoError(t, err)
+	require.Equal(t, syncproto.ReasonBadSignature, w.scan(laneIn, forged).Reason)
+}
+
+func BenchmarkDecideKnown(b *testing.B) {
+	for _, size := range []int{100_000, 1_000_000} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			cfg := config()
+			n, err := node.New(cfg)
+			require.NoError(b, err)
+			bundle := trust()
+			l := node.Loaded{Rules: rules(), Trust: &bundle}
+			texts := make([][]byte, 1024)
+			hasher := credential.NewHasher(hashKey)
+			for no := 1; no <= size; no++ {
+				l.Roster.Put(&syncproto.Ticket{No: syncproto.TicketNo(no), Rev: 1, Type: 1, Status: syncproto.StatusPaid})
+			}
+			for i := range texts {
+				no := syncproto.TicketNo(1 + i*(size/len(texts)))
+				texts[i] = []byte(code(b, credential.Fields{Ticket: no}))
+				l.Roster.Put(&syncproto.Ticket{No: no, Rev: 2, Type: 1, Status: syncproto.StatusPaid, Code: hasher.Sum(texts[i])})
+			}
+			n.Restore(start, l)
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				n.Verify(start, "main", syncproto.In, texts[i%len(texts)])
+				i++
+			}
+		})
+	}
+}
