@@ -132,7 +132,15 @@ func (c *Cluster) connect(ctx context.Context) (address, error) {
 	if err != nil {
 		return address{}, err
 	}
-	return found, conn.Close(ctx)
+	if err := conn.Close(ctx); err != nil {
+		return address{}, err
+	}
+	// A Postgres whose keeper was killed answers for a moment still.
+	by, err := c.keeper.held()
+	if err == nil && by == nobody {
+		err = errors.New("it is stopping")
+	}
+	return found, err
 }
 
 // spawned is the keeper that this user started last.
