@@ -1,0 +1,208 @@
+// Package control is how the programs of one machine talk to a running gate: a
+// small HTTP interface over a Unix socket in the gate's data directory, which
+// only the gate's own user may open. It reads and tries out; nothing here admits
+// anybody or changes the journal.
+//
+// The socket is bound and reached through an open handle of the directory
+// (/proc/self/fd/N/control.sock), because a Unix address holds at most 107 bytes
+// and a data directory may well be deeper than that. Linux only.
+//
+// The package also has what monitoring asks a gate over the network: [MountHealth]
+// and [Metrics].
+package control
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"gatehouse/gate/engine"
+	"gatehouse/gate/node"
+	"gatehouse/hardware"
+	"gatehouse/syncproto"
+)
+
+// CodeBytesMax bounds the code of a Verify; a longer one is ErrTooLarge. The
+// longest genuine code has 136 bytes, and what is no code may be tried as well.
+const CodeBytesMax = 4096
+
+// The errors that callers tell apart.
+var (
+	// ErrNotRunning means that no gate serves the data directory at the moment.
+	ErrNotRunning = errors.New("no gate is running on this data directory; start it with `gate run --data DIR`")
+	// ErrTooLarge means that a code is longer than CodeBytesMax.
+	ErrTooLarge = errors.New("the code is longer than 4096 bytes")
+)
+
+// Backend is the gate behind the socket. Its methods are called concurrently.
+type Backend interface {
+	// Status reports how the gate is now.
+	Status(ctx context.Context) (Status, error)
+	// Verify decides on a code and leaves no trace.
+	Verify(ctx context.Context, code []byte) (Verdict, error)
+	// Journal gives every entry to fn in the order of writing, and returns fn's
+	// error if it has one.
+	Journal(ctx context.Context, fn func(Line) error) error
+}
+
+// The values of Status.Central.
+const (
+	Online  = "online"
+	Offline = "offline"
+)
+
+// Status is a gate at a moment. Scripts rely on the keys.
+type Status struct {
+	Gate    string `json:"gate"`
+	Event   string `json:"event"`
+	Tickets int    `json:"tickets"`
+	// Central is Online or Offline.
+	Central string `json:"central"`
+	// Unsent counts the entries that central does not hold yet, JournalRows all
+	// entries of the file, and LastSeq is the newest of the open incarnation.
+	Unsent      int64  `json:"unsent"`
+	JournalRows int64  `json:"journal_rows"`
+	LastSeq     uint64 `json:"last_seq"`
+	// CursorAgeS is how many seconds ago the roster was known to be current; null
+	// when it never was.
+	CursorAgeS *float64 `json:"cursor_age_s"`
+
+	// Incarnation is the open incarnation; null while the gate is stopped.
+	Incarnation *uuid.UUID `json:"incarnation"`
+	// Ready means that the gate holds rules and a roster.
+	Ready  bool `json:"ready"`
+	Broken bool `json:"broken"` // the journal failed: every scan is refused
+	Locked bool `json:"locked"` // central withdrew this gate
+	// Fault is what an operator should know; empty when all is well.
+	Fault string `json:"fault"`
+	// ClockOffsetMS is what is added to the device's clock, ClockErrMS its
+	// uncertainty.
+	ClockOffsetMS int64 `json:"clock_offset_ms"`
+	ClockErrMS    int64 `json:"clock_err_ms"`
+	// Seq is the place in central's log that the roster is at, Head the newest one
+	// heard of.
+	Seq  int64 `json:"seq"`
+	Head int64 `json:"head"`
+	// Admitted, Exited, Denied and Repeated count answers since the gate started.
+	Admitted int64  `json:"admitted"`
+	Exited   int64  `json:"exited"`
+	Denied   int64  `json:"denied"`
+	Repeated int64  `json:"repeated"`
+	Lanes    []Lane `json:"lanes"`
+}
+
+// Lane is one passage of a gate; Ready means that the event has its zone.
+type Lane struct {
+	Name      string              `json:"name"`
+	Zone      string              `json:"zone"`
+	Direction syncproto.Direction `json:"direction"`
+	Ready     bool                `json:"ready"`
+	// Scanner is null where the lane has none, or while the gate is stopped.
+	Scanner *Scanner `json:"scanner"`
+}
+
+// Scanner is a lane's scanner, with what it did since the gate started.
+type Scanner struct {
+	State      string     `json:"state"` // off, absent, down or up
+	Device     string     `json:"device"`
+	Problem    string     `json:"problem"` // empty when it is up or off
+	LastReadAt *time.Time `json:"last_read_at"`
+	Frames     uint64     `json:"frames"`
+	Noisy      uint64     `json:"noisy"`
+	Reconnects uint64     `json:"reconnects"`
+	Dropped    Dropped    `json:"dropped"`
+}
+
+// Dropped counts the frames that a scanner's driver did not hand over.
+type Dropped struct {
+	Noise   uint64 `json:"noise"`
+	Long    uint64 `json:"long"`
+	Partial uint64 `json:"partial"`
+	Settle  uint64 `json:"settle"`
+	Queue   uint64 `json:"queue"`
+}
+
+// Verdict is what a scan of a code would be answered. Scripts rely on the keys.
+type Verdict struct {
+	Decision string           `json:"decision"`
+	Reason   syncproto.Reason `json:"reason"`
+	// TicketID is null where the code names no ticket of this event.
+	TicketID *uuid.UUID `json:"ticket_id"`
+	Known    bool       `json:"known"` // the ticket is on the roster
+	DecideUS int64      `json:"decide_us"`
+}
+
+// Line is one journal entry as `gate journal` prints it. Scripts rely on the keys.
+type Line struct {
+	Incarnation uuid.UUID        `json:"incarnation"`
+	Seq         uint64           `json:"seq"`
+	At          string           `json:"at"` // RFC 3339 with milliseconds, UTC
+	Lane        string           `json:"lane"`
+	Kind        syncproto.Kind   `json:"kind"`
+	Reason      syncproto.Reason `json:"reason"`
+	TicketID    *uuid.UUID       `json:"ticket_id"` // null for an entry without a ticket
+}
+
+// StatusOf translates a node's status and those of its lanes' scanners, which
+// may be nil where a lane has none. The gate's name, the journal's rows and the
+// incarnation are the caller's to fill in.
+func StatusOf(n node.Status, scanners map[string]hardware.Status) Status {
+	s := Status{
+		Event: n.Event, Tickets: n.Tickets, Central: Offline, Unsent: n.Unsent, LastSeq: n.LastSeq,
+		Ready: n.Ready, Broken: n.Broken, Locked: n.Locked, Fault: n.Fault,
+		ClockOffsetMS: n.OffsetMS, ClockErrMS: n.ErrMS, Seq: n.Seq, Head: n.Head,
+		Admitted: n.Counts.Admitted, Exited: n.Counts.Exited, Denied: n.Counts.Denied, Repeated: n.Counts.Repeated,
+		Lanes: make([]Lane, len(n.Lanes)),
+	}
+	if n.Online {
+		s.Central = Online
+	}
+	if n.Age >= 0 {
+		age := n.Age.Seconds()
+		s.CursorAgeS = &age
+	}
+	for i, l := range n.Lanes {
+		s.Lanes[i] = Lane{Name: l.Name, Zone: l.Zone, Direction: l.Direction, Ready: l.Ready}
+		if sc, ok := scanners[l.Name]; ok {
+			s.Lanes[i].Scanner = scannerOf(sc)
+		}
+	}
+	return s
+}
+
+func scannerOf(h hardware.Status) *Scanner {
+	s := &Scanner{
+		State: h.State.String(), Device: h.Device, Problem: h.Problem,
+		Frames: h.Frames, Noisy: h.Noisy, Reconnects: h.Reconnects, Dropped: Dropped(h.Dropped),
+	}
+	if !h.LastReadAt.IsZero() {
+		at := h.LastReadAt.UTC()
+		s.LastReadAt = &at
+	}
+	return s
+}
+
+// VerdictOf translates what a trial scan was answered.
+func VerdictOf(r engine.Result) Verdict {
+	v := Verdict{Decision: r.Decision.Decision, Reason: r.Reason, Known: r.Known, DecideUS: r.Decide.Microseconds()}
+	if r.TicketID != uuid.Nil {
+		v.TicketID = &r.TicketID
+	}
+	return v
+}
+
+// LineOf translates an entry of a journal that serves an event's stream. At is
+// the corrected time, by which entries are ordered everywhere.
+func LineOf(e *syncproto.Entry, stream uuid.UUID) Line {
+	l := Line{
+		Incarnation: e.Incarnation, Seq: e.Seq, At: e.T.Time().Format("2006-01-02T15:04:05.000Z07:00"),
+		Lane: e.Lane, Kind: e.Kind, Reason: e.Reason,
+	}
+	if e.Ticket != 0 {
+		id := syncproto.TicketID(stream, e.Ticket)
+		l.TicketID = &id
+	}
+	return l
+}
