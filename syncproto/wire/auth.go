@@ -47,8 +47,10 @@ func responsePreimage(nonce []byte, status int, body []byte) []byte {
 	return syncproto.NewPreimage(responsePurpose).Bytes(nonce).Int(int64(status)).Bytes(sum[:]).Sum()
 }
 
-// signRequest puts the Authorization header into req and returns the nonce.
-func signRequest(req *Request, key ed25519.PrivateKey, central, device uuid.UUID, timeMS int64, random io.Reader) ([nonceLen]byte, error) {
+// SignRequest puts the Authorization header into req and returns the nonce, which
+// the answer's signature covers. The body must be final and in its encoding;
+// central and device are zero for an enrolment. timeMS is Unix milliseconds.
+func SignRequest(req *Request, key ed25519.PrivateKey, central, device uuid.UUID, timeMS int64, random io.Reader) ([nonceLen]byte, error) {
 	a := authorization{device: device, timeMS: timeMS}
 	if _, err := io.ReadFull(random, a.nonce[:]); err != nil {
 		return a.nonce, fmt.Errorf("nonce: %w", err)

@@ -293,7 +293,7 @@ func (c *Client) once(ctx context.Context, x exchange, offset int64) ([]byte, er
 	if x.encoding != "" {
 		req.Header.Set(headerEncoded, x.encoding)
 	}
-	nonce, err := signRequest(req, c.cfg.Key, x.central, x.device, c.cfg.Now().UnixMilli()+offset, c.cfg.Rand)
+	nonce, err := SignRequest(req, c.cfg.Key, x.central, x.device, c.cfg.Now().UnixMilli()+offset, c.cfg.Rand)
 	if err != nil {
 		return nil, err
 	}

@@ -113,7 +113,14 @@ func serveManifest(ctx context.Context, s *Server, c *call) (reply, error) {
 	if err != nil {
 		return reply{}, malformed("the path does not name a stream")
 	}
-	return jsonReply(s.cfg.Service.Manifest(ctx, c.auth.device, stream))
+	m, err := s.cfg.Service.Manifest(ctx, c.auth.device, stream)
+	if err != nil {
+		return reply{}, err
+	}
+	if err := SignManifest(&m, c.signer); err != nil {
+		return reply{}, err
+	}
+	return jsonReply(m, nil)
 }
 
 func serveBlob(ctx context.Context, s *Server, c *call) (reply, error) {

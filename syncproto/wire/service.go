@@ -22,7 +22,8 @@ type Service interface {
 	Device(ctx context.Context, device uuid.UUID) (DeviceAuth, error)
 	// Hello opens a conversation. Proto of the reply is set by the server half.
 	Hello(ctx context.Context, device uuid.UUID, req syncproto.HelloRequest) (syncproto.HelloReply, error)
-	// Manifest is a snapshot of stream, signed by [SignManifest].
+	// Manifest is a snapshot of stream. It is signed with the key of the day here,
+	// so a stored one may carry an old signature or none.
 	Manifest(ctx context.Context, device, stream uuid.UUID) (syncproto.Manifest, error)
 	// Blob is a chunk that a manifest named.
 	Blob(ctx context.Context, device uuid.UUID, hash syncproto.Hash) ([]byte, error)

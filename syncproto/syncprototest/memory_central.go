@@ -1,0 +1,53 @@
+package syncprototest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/syncproto"
+	"gatehouse/syncproto/wire"
+)
+
+// MemoryCentral is m as the suite sees it, reached through do. stall makes m's
+// pushes hang until what it returns is called; it may be nil.
+func MemoryCentral(m *Memory, do wire.Doer, stall func() (release func())) Central {
+	c := Central{
+		Do:  do,
+		Now: m.cfg.Now,
+		CreateEvent: func(t testing.TB, rules syncproto.Rules) syncproto.Rules {
+			out, err := m.CreateEvent(rules)
+			require.NoError(t, err)
+			return out
+		},
+		AddTickets: func(t testing.TB, event syncproto.EventNo, typ syncproto.TypeNo, n int) []syncproto.TicketNo {
+			tx, err := m.Begin(event)
+			require.NoError(t, err)
+			numbers := tx.Add(typ, n)
+			require.NoError(t, tx.Commit())
+			return numbers
+		},
+		SetStatus: func(t testing.TB, event syncproto.EventNo, no syncproto.TicketNo, s syncproto.Status) {
+			tx, err := m.Begin(event)
+			require.NoError(t, err)
+			tx.SetStatus(no, s)
+			require.NoError(t, tx.Commit())
+		},
+		NewToken: func(t testing.TB, event syncproto.EventNo, name string, valid time.Duration) syncproto.EnrolToken {
+			token, err := m.NewToken(event, name, valid)
+			require.NoError(t, err)
+			return token
+		},
+		RevokeDevice: func(t testing.TB, device uuid.UUID) { require.NoError(t, m.RevokeDevice(device)) },
+		NewEpoch:     func(t testing.TB) { require.NoError(t, m.NewEpoch()) },
+		Trim:         func(t testing.TB, event syncproto.EventNo) { require.NoError(t, m.Trim(event)) },
+		Attendance:   func(_ testing.TB, event syncproto.EventNo) Attendance { return m.Attendance(event) },
+		Quarantined:  func(testing.TB) int { return len(m.Quarantined()) },
+	}
+	if stall != nil {
+		c.StallPush = func(testing.TB) func() { return stall() }
+	}
+	return c
+}

@@ -1,0 +1,172 @@
+package syncprototest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"gatehouse/syncproto"
+	"gatehouse/syncproto/wire"
+)
+
+// service is what gates may ask of a Memory.
+type service struct{ *Memory }
+
+// Service is the half of m that gates speak to.
+func (m *Memory) Service() wire.Service { return service{m} }
+
+// DoerOf carries requests straight into a server half.
+func DoerOf(s *wire.Server) wire.Doer {
+	return func(ctx context.Context, req *wire.Request) (*wire.Response, error) {
+		resp := s.Serve(ctx, req)
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		return resp, nil
+	}
+}
+
+// Signer implements wire.Service.
+func (s service) Signer(context.Context) (wire.Signer, error) {
+	return wire.Signer{Central: s.id, Key: 1, Private: s.online}, nil
+}
+
+// Device implements wire.Service.
+func (s service) Device(_ context.Context, id uuid.UUID) (wire.DeviceAuth, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.devices[id]
+	if d == nil {
+		return wire.DeviceAuth{}, syncproto.Errorf(syncproto.CodeSignature, "This gate is not enrolled here; enrol it with a token of this central.")
+	}
+	return wire.DeviceAuth{Key: d.record.Key, Revoked: d.record.Revoked}, nil
+}
+
+// Enrol implements wire.Service.
+func (s service) Enrol(_ context.Context, req syncproto.EnrolRequest) (syncproto.EnrolReply, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.tokens[sha256.Sum256([]byte(req.Token))]
+	if t == nil {
+		return syncproto.EnrolReply{}, syncproto.Errorf(syncproto.CodeTokenUnknown, "This central did not make that token; make one with `central gate token`.")
+	}
+	if t.device != uuid.Nil {
+		d := s.devices[t.device]
+		if !bytes.Equal(d.record.Key, req.DeviceKey) {
+			return syncproto.EnrolReply{}, syncproto.Errorf(syncproto.CodeTokenUsed, "The token was used by another gate; make a new one.")
+		}
+		return d.enrolReply(s.trust), nil
+	}
+	if s.cfg.Now().After(t.expires) {
+		return syncproto.EnrolReply{}, syncproto.Errorf(syncproto.CodeTokenExpired, "The token is too old; make a new one.")
+	}
+	return s.enrolNew(t, req)
+}
+
+func (s service) enrolNew(t *enrolToken, req syncproto.EnrolRequest) (syncproto.EnrolReply, error) {
+	ev := s.events[t.event]
+	sealed, err := syncproto.SealTo(req.BoxKey, syncproto.PurposeHashKey, ev.hashKey[:])
+	if err != nil {
+		return syncproto.EnrolReply{}, syncproto.Errorf(syncproto.CodeMalformed, "The box key is not an X25519 key.")
+	}
+	id := ID("device " + base64.RawURLEncoding.EncodeToString(req.DeviceKey))
+	if s.devices[id] != nil {
+		return syncproto.EnrolReply{}, syncproto.Errorf(syncproto.CodeForbidden, "This key is enrolled already; a gate makes a new key for a new token.")
+	}
+	d := &device{
+		record: syncproto.DeviceRecord{Device: id, Rev: 1, Name: t.name, Key: req.DeviceKey},
+		event:  ev, hashKey: sealed, left: map[uuid.UUID]bool{},
+	}
+	s.devices[id] = d
+	ev.devices = append(ev.devices, id)
+	t.device = id
+	return d.enrolReply(s.trust), s.tellLocked(ev, subject{kind: syncproto.RecordDevice, id: id})
+}
+
+func (d *device) enrolReply(trust syncproto.TrustBundle) syncproto.EnrolReply {
+	return syncproto.EnrolReply{
+		Device: d.record.Device, Name: d.record.Name, Event: d.event.rules.Event, Stream: d.event.rules.Stream,
+		Trust: trust, HashKey: d.hashKey,
+	}
+}
+
+// Hello implements wire.Service.
+func (s service) Hello(_ context.Context, id uuid.UUID, req syncproto.HelloRequest) (syncproto.HelloReply, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.devices[id]
+	if err := d.advance(req, s.cfg.Rand); err != nil {
+		return syncproto.HelloReply{}, err
+	}
+	reply := syncproto.HelloReply{
+		Limits: syncproto.DefaultServerLimits(), Ratchet: d.ratchet, ServerMS: s.cfg.Now().UnixMilli(),
+		Streams: []syncproto.StreamHead{{Stream: d.event.rules.Stream, Head: d.event.log.head()}},
+		Trust:   s.trust, HashKey: d.hashKey, Quarantined: d.quarantined,
+	}
+	for _, c := range s.chains {
+		if c.device == d {
+			reply.Acked = append(reply.Acked, c.last())
+		}
+	}
+	slices.SortFunc(reply.Acked, func(a, b syncproto.Position) int { return bytes.Compare(a.Incarnation[:], b.Incarnation[:]) })
+	return reply, nil
+}
+
+// advance moves the session on. A box that knows neither the current value nor
+// the one before, or an incarnation that says hello again after another one of
+// the same device, is a copy of a disk.
+func (d *device) advance(req syncproto.HelloRequest, random io.Reader) error {
+	switch req.Ratchet {
+	case d.ratchet:
+		var b [16]byte
+		if _, err := io.ReadFull(random, b[:]); err != nil {
+			return fmt.Errorf("session value: %w", err)
+		}
+		d.ratchetPrev, d.ratchet = d.ratchet, base64.RawURLEncoding.EncodeToString(b[:])
+	case d.ratchetPrev: // the last reply was lost; it is given again
+	default:
+		d.quarantined = true
+	}
+	if req.Incarnation != d.current {
+		d.quarantined = d.quarantined || d.left[req.Incarnation]
+		d.left[d.current] = d.current != uuid.Nil
+		d.current = req.Incarnation
+	}
+	return nil
+}
+
+// Heartbeat implements wire.Service.
+func (s service) Heartbeat(_ context.Context, id uuid.UUID, _ syncproto.HeartbeatRequest) (syncproto.HeartbeatReply, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.devices[id]
+	return syncproto.HeartbeatReply{ServerMS: s.cfg.Now().UnixMilli(), Head: d.event.log.head(), Quarantined: d.quarantined}, nil
+}
+
+// Quarantine implements wire.Service.
+func (s service) Quarantine(_ context.Context, id uuid.UUID, raw []byte, reason string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept = append(s.kept, Quarantined{Device: id, Raw: bytes.Clone(raw), Reason: reason})
+	return nil
+}
+
+// stream finds the event of a device's stream.
+func streamOf(m *Memory, id, stream uuid.UUID) (*event, error) {
+	if ev := m.devices[id].event; ev.rules.Stream == stream {
+		return ev, nil
+	}
+	for ev := range maps.Values(m.events) {
+		if ev.rules.Stream == stream {
+			return nil, syncproto.Errorf(syncproto.CodeForbidden, "This gate is not of that stream's event.")
+		}
+	}
+	return nil, syncproto.Errorf(syncproto.CodeNotFound, "There is no such stream.")
+}

@@ -1,0 +1,125 @@
+package syncprototest
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/syncproto"
+	"gatehouse/syncproto/wire"
+)
+
+func helloTests() []suiteTest {
+	return []suiteTest{
+		{"a hello says what a gate needs to go on", helloTells},
+		{"versions are agreed on", helloVersions},
+		{"fields of a later version are ignored", helloUnknownFields},
+		{"there is a watermark for each incarnation", helloWatermarks},
+		{"a lost reply accuses nobody", helloLostReply},
+		{"an old session value is a copied disk", helloOldRatchet},
+		{"two incarnations that take turns are a copied disk", helloTurns},
+	}
+}
+
+func helloTells(s *suite) {
+	g := s.newGate()
+	reply := g.hello(g.chain(syncproto.Position{}).Incarnation)
+	require.Equal(s.t, syncproto.ProtoMax, reply.Proto)
+	l := reply.Limits
+	require.Positive(s.t, min(l.PageRecords, l.PushEntries, l.PushBytes, l.WaitMS))
+	require.LessOrEqual(s.t, l.PushEntries, syncproto.PushEntriesMax)
+	require.NotEmpty(s.t, reply.Ratchet)
+	require.False(s.t, reply.Quarantined)
+	require.InDelta(s.t, s.central.Now().UnixMilli(), reply.ServerMS, 60_000)
+	var streams []uuid.UUID
+	for _, h := range reply.Streams {
+		streams = append(streams, h.Stream)
+	}
+	require.Contains(s.t, streams, g.reply.Stream)
+	require.Equal(s.t, g.reply.Trust.Root, reply.Trust.Root)
+	hashKey, err := syncproto.OpenSealed(g.box, syncproto.PurposeHashKey, reply.HashKey)
+	require.NoError(s.t, err)
+	atEnrolment, err := syncproto.OpenSealed(g.box, syncproto.PurposeHashKey, g.reply.HashKey)
+	require.NoError(s.t, err)
+	require.Equal(s.t, atEnrolment, hashKey)
+	beat, err := g.client.Heartbeat(s.ctx, syncproto.HeartbeatRequest{App: "suite"})
+	require.NoError(s.t, err)
+	require.InDelta(s.t, s.central.Now().UnixMilli(), beat.ServerMS, 60_000)
+}
+
+func helloVersions(s *suite) {
+	g := s.newGate()
+	inc := g.chain(syncproto.Position{}).Incarnation
+	hello := func(from, to int, header string) error {
+		body := fmt.Sprintf(`{"proto_min":%d,"proto_max":%d,"schema":1,"incarnation":%q,"clock_ms":1,"app":"suite"}`, from, to, inc)
+		return g.raw(http.MethodPost, wire.PathHello, []byte(body), http.Header{wire.HeaderProto: {header}})
+	}
+	require.NoError(s.t, hello(syncproto.ProtoMax, syncproto.ProtoMax+8, "9"), "a newer gate speaks our version too")
+	require.NoError(s.t, hello(0, syncproto.ProtoMin, "1"), "an older gate speaks our oldest")
+	s.code(hello(syncproto.ProtoMax+1, syncproto.ProtoMax+8, "9"), syncproto.CodeProto)
+	s.code(hello(0, syncproto.ProtoMin-1, "0"), syncproto.CodeProto)
+}
+
+func helloUnknownFields(s *suite) {
+	g := s.newGate()
+	inc := g.chain(syncproto.Position{}).Incarnation
+	body := fmt.Sprintf(`{"proto_min":1,"proto_max":1,"schema":7,"incarnation":%q,"app":"suite","later":{"a":[1,{}]},"vector":[]}`, inc)
+	require.NoError(s.t, g.raw(http.MethodPost, wire.PathHello, []byte(body), nil))
+	require.NoError(s.t, g.raw(http.MethodPost, wire.PathHeartbeat, []byte(`{"later":null}`), nil))
+	require.NoError(s.t, g.raw(http.MethodGet, wire.PathChanges+"?later=1&stream="+g.reply.Stream.String(), nil, nil))
+}
+
+func helloWatermarks(s *suite) {
+	g := s.newGate()
+	first := g.chain(syncproto.Position{})
+	first.Add(syncproto.Entry{Kind: syncproto.KindNote, Note: "one"}, g.started)
+	g.hello(first.Incarnation)
+	g.push(first.All())
+	second := g.chain(first.Last())
+	require.Equal(s.t, first.Last(), g.hello(second.Incarnation).Acked[0])
+	second.Add(syncproto.Entry{Kind: syncproto.KindNote, Note: "two"}, g.started)
+	second.Add(syncproto.Entry{Kind: syncproto.KindNote, Note: "three"}, g.started)
+	g.push(second.Push(1, 2))
+	require.ElementsMatch(s.t, []syncproto.Position{first.Last(), {Ref: second.Entries[1].Ref(), Hash: second.Entries[1].Hash}},
+		g.hello(second.Incarnation).Acked)
+	require.Empty(s.t, s.newGate().hello(Incarnation(g.started, "other")).Acked, "another gate is told of its own journal only")
+}
+
+func helloLostReply(s *suite) {
+	g := s.newGate()
+	inc := g.chain(syncproto.Position{}).Incarnation
+	g.helloWith(inc, "") // the reply is lost, and the gate still has nothing
+	first := g.helloWith(inc, "")
+	require.False(s.t, first.Quarantined)
+	next := Incarnation(g.started+9, "next")
+	g.helloWith(next, first.Ratchet) // lost again, now across a restart
+	reply := g.helloWith(next, first.Ratchet)
+	require.False(s.t, reply.Quarantined)
+	require.False(s.t, g.helloWith(next, reply.Ratchet).Quarantined)
+}
+
+func helloOldRatchet(s *suite) {
+	g := s.newGate()
+	inc := g.chain(syncproto.Position{}).Incarnation
+	old := g.hello(inc).Ratchet
+	g.hello(inc)
+	require.False(s.t, g.hello(inc).Quarantined)
+	copied := g.chain(syncproto.Position{})
+	require.True(s.t, g.helloWith(copied.Incarnation, old).Quarantined)
+	numbers := s.central.AddTickets(s.t, s.rules.Event, TypeSingle, 1)
+	e := copied.Admit(numbers[0], g.started)
+	g.push(copied.All())
+	r := newReplica()
+	s.newGate().follow(r, hasOutcome(e.Ref(), syncproto.OutcomeUntrusted))
+	require.True(s.t, r.entries[e.Ref()].Untrusted, "it is kept, and counts once an operator says so")
+}
+
+func helloTurns(s *suite) {
+	g := s.newGate()
+	one, two := g.chain(syncproto.Position{}).Incarnation, g.chain(syncproto.Position{}).Incarnation
+	g.hello(one)
+	require.False(s.t, g.hello(two).Quarantined, "a restart is nothing")
+	require.True(s.t, g.hello(one).Quarantined, "a gate never goes back to an incarnation that it left")
+}
