@@ -1,0 +1,15 @@
+// Package ticket holds entitlements: it imports them from CSV files, makes their
+// codes, replaces codes, and revokes.
+//
+// A code is not stored. It is a signature over fields that are stored, and
+// Ed25519 (RFC 8032) gives the same bytes for the same fields and key; what is
+// stored of it is the keyed hash by which gates know it. So the fields that were
+// signed stay as they were until the code is replaced: a ticket that changes its
+// type, or that is paid for later, keeps the code in its holder's hands.
+//
+// Ticket numbers rise within an event and are never used twice. An import is one
+// transaction: all of a file or nothing. A revocation is final; no import lifts it.
+//
+// The package writes the table ticket, and nothing else does. What changes is told
+// to the gates by triggers of the schema.
+package ticket

@@ -1,0 +1,285 @@
+package ticket
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"gatehouse/central/pg"
+	"gatehouse/syncproto"
+	"gatehouse/syncproto/credential"
+)
+
+const (
+	// importTimeMax is how long one statement of an import may take, the wait
+	// for another import of the same event included.
+	importTimeMax = "15min"
+	// numberLock is the class of the advisory lock under which the numbers of
+	// an event's tickets are given out.
+	numberLock = 0x7469636b
+)
+
+// Import describes an import.
+type Import struct {
+	Event syncproto.EventNo
+	// Source is the CSV file. A header row is required; it names the columns, in
+	// any order, of reference, name, email, ticket_type, status and notes, of
+	// which reference and ticket_type must be there.
+	Source io.Reader
+	// Update lets the file change tickets that exist. Of those it changes the
+	// columns that it has; an empty status changes nothing, and neither does any
+	// status of a revoked ticket. Without it a reference that exists is an error.
+	Update bool
+	// Progress hears of how much is done out of how much, from any goroutine.
+	// Defaults to nobody.
+	Progress func(done, total int)
+}
+
+// Imported is what an import did.
+type Imported struct{ Added, Updated, Unchanged int }
+
+// Import brings in a file of tickets, all of it or nothing. Bad rows are
+// reported in a [*FileError]. Tickets that the file does not name stay as they
+// are. Of two imports of one event at once the second waits for the first.
+func (s *Service) Import(ctx context.Context, req Import) (Imported, error) {
+	if req.Progress == nil {
+		req.Progress = func(int, int) {}
+	}
+	rules, err := s.cfg.Programme.Rules(ctx, req.Event)
+	if err != nil {
+		return Imported{}, err
+	}
+	signer, err := s.signer(ctx, req.Event)
+	if err != nil {
+		return Imported{}, err
+	}
+	sheet, err := readSheet(req.Source)
+	if err != nil {
+		return Imported{}, err
+	}
+	types, err := sheet.types(&rules)
+	if err != nil {
+		return Imported{}, err
+	}
+	im := &importer{req: req, rules: &rules, signer: signer, sheet: sheet, types: types, now: s.now()}
+	if err := pg.InTx(ctx, s.cfg.Pool, func(tx pgx.Tx) error { return im.run(ctx, tx) }); err != nil {
+		return Imported{}, fmt.Errorf("import tickets: %w", err)
+	}
+	return im.done, nil
+}
+
+// types finds the type of every row.
+func (s *sheet) types(rules *syncproto.Rules) (map[string]*syncproto.TicketType, error) {
+	types := map[string]*syncproto.TicketType{}
+	for i := range rules.Types {
+		types[rules.Types[i].Key] = &rules.Types[i]
+	}
+	var bad FileError
+	for _, r := range s.rows {
+		if types[r.typeKey] == nil {
+			bad.report(r.line, r.reference, "%s: the event has no type %q", columnType, r.typeKey)
+		}
+	}
+	return types, bad.orNil()
+}
+
+// importer is one import in its transaction.
+type importer struct {
+	req    Import
+	rules  *syncproto.Rules
+	signer *signer
+	sheet  sheet
+	types  map[string]*syncproto.TicketType
+	now    time.Time
+	done   Imported
+}
+
+// run is the transaction. It may run more than once.
+func (im *importer) run(ctx context.Context, tx pgx.Tx) error {
+	im.done = Imported{}
+	last, err := im.lock(ctx, tx)
+	if err != nil {
+		return err
+	}
+	existing, err := im.existing(ctx, tx)
+	if err != nil {
+		return err
+	}
+	var fresh, known []row
+	var bad FileError
+	for _, r := range im.sheet.rows {
+		_, exists := existing[r.reference]
+		switch {
+		case !exists:
+			fresh = append(fresh, r)
+		case im.req.Update:
+			known = append(known, r)
+		default:
+			bad.report(r.line, r.reference, "the reference exists; give --update to change it")
+		}
+	}
+	if err := bad.orNil(); err != nil {
+		return err
+	}
+	if err := im.update(ctx, tx, known, existing); err != nil {
+		return err
+	}
+	return im.add(ctx, tx, fresh, last)
+}
+
+// lock waits for other imports of the event and returns the last number given out.
+func (im *importer) lock(ctx context.Context, tx pgx.Tx) (last syncproto.TicketNo, err error) {
+	_, err = tx.Exec(ctx, `
+		SELECT set_config('statement_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $1, true)`, importTimeMax)
+	if err != nil {
+		return 0, err
+	}
+	_, err = tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::int, $2::int)`, numberLock, int64(im.req.Event))
+	if err != nil {
+		return 0, err
+	}
+	// A statement of its own, after the lock: it sees what the import before committed.
+	err = tx.QueryRow(ctx, `SELECT coalesce(max(number), 0) FROM ticket WHERE event_id = $1::bigint`, int64(im.req.Event)).Scan(&last)
+	return last, err
+}
+
+// current is a ticket as far as a file can change it.
+type current struct {
+	number syncproto.TicketNo
+	row
+	typeNo syncproto.TypeNo
+}
+
+// existing reads the tickets that the file names, by reference, and keeps them
+// from changing until the import is through.
+func (im *importer) existing(ctx context.Context, tx pgx.Tx) (map[string]current, error) {
+	references := make([]string, len(im.sheet.rows))
+	for i, r := range im.sheet.rows {
+		references[i] = r.reference
+	}
+	rows, err := tx.Query(ctx, `
+		SELECT number, reference, type_no, holder_name, holder_email, notes, status
+		FROM ticket
+		WHERE event_id = $1::bigint AND reference = ANY ($2)
+		ORDER BY number
+		FOR NO KEY UPDATE`, int64(im.req.Event), references)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]current{}
+	var c current
+	_, err = pgx.ForEachRow(rows, []any{&c.number, &c.reference, &c.typeNo, &c.name, &c.email, &c.notes, &c.status}, func() error {
+		out[c.reference] = c
+		return nil
+	})
+	return out, err
+}
+
+// merge is what a row of the file makes of a ticket.
+func (im *importer) merge(c current, r row) current {
+	has := im.sheet.has
+	c.typeNo = im.types[r.typeKey].No
+	if has[columnName] {
+		c.name = r.name
+	}
+	if has[columnEmail] {
+		c.email = r.email
+	}
+	if has[columnNotes] {
+		c.notes = r.notes
+	}
+	if r.status != "" && c.status != syncproto.StatusRevoked {
+		c.status = r.status
+	}
+	return c
+}
+
+// update changes the tickets that exist and differ. Their codes stay.
+func (im *importer) update(ctx context.Context, tx pgx.Tx, rows []row, existing map[string]current) error {
+	var (
+		numbers, types               []int32
+		names, emails, notes, status []string
+	)
+	for _, r := range rows {
+		before := existing[r.reference]
+		after := im.merge(before, r)
+		if after == before {
+			im.done.Unchanged++
+			continue
+		}
+		numbers, types = append(numbers, int32(after.number)), append(types, int32(after.typeNo))
+		names, emails = append(names, after.name), append(emails, after.email)
+		notes, status = append(notes, after.notes), append(status, string(after.status))
+	}
+	im.done.Updated = len(numbers)
+	if len(numbers) == 0 {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `
+		UPDATE ticket t
+		SET type_no = n.type_no, holder_name = n.name, holder_email = n.email, notes = n.notes, status = n.status,
+		    status_at = CASE WHEN t.status = n.status THEN t.status_at ELSE $8 END,
+		    status_reason = CASE WHEN t.status = n.status THEN t.status_reason ELSE '' END
+		FROM unnest($2::int[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[]) AS n (number, type_no, name, email, notes, status)
+		WHERE t.event_id = $1::bigint AND t.number = n.number`,
+		int64(im.req.Event), numbers, types, names, emails, notes, status, im.now)
+	return err
+}
+
+// newTicket is a row of the file with what its code signs.
+type newTicket struct {
+	row
+	fields credential.Fields
+	hash   syncproto.CodeHash
+}
+
+// add signs the codes of new tickets and stores them.
+func (im *importer) add(ctx context.Context, tx pgx.Tx, rows []row, last syncproto.TicketNo) error {
+	tickets := make([]newTicket, len(rows))
+	for i, r := range rows {
+		if r.status == "" {
+			r.status = syncproto.StatusPaid
+		}
+		tickets[i].row = r
+		tickets[i].fields = newFields(im.signer.current, im.req.Event, last+syncproto.TicketNo(i+1), im.types[r.typeKey], r.status)
+	}
+	total := 2 * len(tickets) // signed, then stored
+	err := each(len(tickets), func(i int) (err error) {
+		_, tickets[i].hash, err = im.signer.code(tickets[i].fields)
+		return err
+	}, func(n int) { im.req.Progress(n, total) })
+	if err != nil {
+		return err
+	}
+	im.done.Added = len(tickets)
+	stored := 0
+	_, err = tx.CopyFrom(ctx, pgx.Identifier{"ticket"}, newTicketColumns(), pgx.CopyFromFunc(func() ([]any, error) {
+		if stored == len(tickets) {
+			return nil, nil
+		}
+		stored++
+		if stored%signChunk == 0 || stored == len(tickets) {
+			im.req.Progress(len(tickets)+stored, total)
+		}
+		return im.values(&tickets[stored-1]), nil
+	}))
+	return err
+}
+
+func newTicketColumns() []string {
+	return []string{
+		"event_id", "number", "id", "type_no", "reference", "holder_name", "holder_email", "notes", "status", "status_at",
+		"key_id", "code_type", "issue", "needs_roster", "not_before", "not_after", "code_hash",
+	}
+}
+
+func (im *importer) values(t *newTicket) []any {
+	f := &t.fields
+	return []any{
+		int32(f.Event), int32(f.Ticket), syncproto.TicketID(im.rules.Stream, f.Ticket), int16(f.Type), t.reference, t.name, t.email, t.notes, string(t.status), im.now,
+		int16(f.Key), int16(f.Type), int16(f.Issue), f.NeedsRoster, unixOrNull(f.NotBefore), unixOrNull(f.NotAfter), t.hash[:],
+	}
+}
