@@ -86,8 +86,9 @@ type Status struct {
 	Problem string
 	// LastReadAt is the stamp of the last code handed over. Zero if none.
 	LastReadAt time.Time
-	// Frames counts the codes handed over, Noisy those among them that hold
-	// bytes other than printable ASCII.
+	// Frames counts the codes handed over; one that was received has been
+	// counted. Noisy counts those that held bytes other than printable ASCII,
+	// whether or not anybody had room for them.
 	Frames, Noisy uint64
 	// Reconnects counts how often the device came up again after a loss.
 	Reconnects uint64

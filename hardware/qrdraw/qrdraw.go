@@ -13,7 +13,7 @@
 package qrdraw
 
 import (
-	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"image"
@@ -107,9 +107,8 @@ func (m Matrix) Dark(x, y int) bool {
 // module, for a file of its own or in the middle of HTML. It has no size of
 // its own: it fills what it is put into.
 func SVG(w io.Writer, m Matrix) error {
-	b := bufio.NewWriter(w)
+	var b bytes.Buffer
 	side := strconv.Itoa(m.size + 2*QuietZone)
-	// Errors of a bufio.Writer stick, and Flush returns them.
 	b.WriteString(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ` + side + ` ` + side + `" shape-rendering="crispEdges">` +
 		`<path fill="#fff" d="M0 0h` + side + `v` + side + `H0z"/><path d="`)
 	for y := range m.size {
@@ -121,12 +120,12 @@ func SVG(w io.Writer, m Matrix) error {
 			for m.Dark(x+run, y) {
 				run++
 			}
-			fmt.Fprintf(b, "M%d %dh%dv1h-%dz", x+QuietZone, y+QuietZone, run, run)
+			fmt.Fprintf(&b, "M%d %dh%dv1h-%dz", x+QuietZone, y+QuietZone, run, run)
 			x += run
 		}
 	}
 	b.WriteString(`"/></svg>` + "\n")
-	if err := b.Flush(); err != nil {
+	if _, err := b.WriteTo(w); err != nil {
 		return fmt.Errorf("write QR code as SVG: %w", err)
 	}
 	return nil

@@ -177,14 +177,18 @@ func (s *Scanner) pump(ctx context.Context, l *line, out chan<- hardware.Read) e
 	return nil
 }
 
-// deliver hands r over, or drops it if nobody has room for it.
+// deliver hands r over, or drops it if nobody has room for it. Whoever has
+// received a code finds it counted.
 func (s *Scanner) deliver(out chan<- hardware.Read, r hardware.Read) {
-	select {
-	case out <- r:
-		s.mark(func() { s.status.Frames++; s.status.LastReadAt = r.At })
-	default:
-		s.mark(func() { s.status.Dropped.Queue++ })
-	}
+	s.mark(func() {
+		select {
+		case out <- r:
+			s.status.Frames++
+			s.status.LastReadAt = r.At
+		default:
+			s.status.Dropped.Queue++
+		}
+	})
 }
 
 // count adds what the framer counted since before.
