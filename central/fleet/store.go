@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,26 +27,24 @@ type Config struct {
 	Pool *pgxpool.Pool
 	// Events reads events. Required.
 	Events Events
+	// Keys says who this central is. Required.
+	Keys *Keys
 	// Watermark is the last entry that central holds of a device's newest journal,
 	// zero where it holds none. Defaults to none.
 	Watermark func(ctx context.Context, tx pgx.Tx, device uuid.UUID) (syncproto.Ref, error)
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
-	// Rand gives keys and tokens. Defaults to crypto/rand.
+	// Rand gives tokens and ids. Defaults to crypto/rand.
 	Rand io.Reader
 }
 
-// Service keeps the installation and its gates. It is safe for concurrent use.
-type Service struct {
-	cfg  Config
-	ring atomic.Pointer[keyring] // nil: not read yet
-}
+// Service keeps the gates. It is safe for concurrent use.
+type Service struct{ cfg Config }
 
-// New returns the service. Prepare must have run once on a database before the
-// other methods are of use.
+// New returns the service.
 func New(cfg Config) (*Service, error) {
-	if cfg.Pool == nil || cfg.Events == nil {
-		return nil, errors.New("new fleet: a pool and events are required")
+	if cfg.Pool == nil || cfg.Events == nil || cfg.Keys == nil {
+		return nil, errors.New("new fleet: a pool, events and keys are required")
 	}
 	if cfg.Watermark == nil {
 		cfg.Watermark = func(context.Context, pgx.Tx, uuid.UUID) (syncproto.Ref, error) { return syncproto.Ref{}, nil }

@@ -41,7 +41,7 @@ func (s *Service) NewToken(ctx context.Context, event syncproto.EventNo, name st
 	if _, err := s.cfg.Events.Event(ctx, event); err != nil {
 		return syncproto.EnrolToken{}, err
 	}
-	ring, err := s.keys(ctx)
+	ring, err := s.cfg.Keys.keyring(ctx)
 	if err != nil {
 		return syncproto.EnrolToken{}, err
 	}
@@ -169,7 +169,7 @@ func (s *Service) enrolReply(ctx context.Context, d Device) (syncproto.EnrolRepl
 	if err != nil {
 		return syncproto.EnrolReply{}, err
 	}
-	trust, err := s.Trust(ctx)
+	trust, err := s.cfg.Keys.Trust(ctx)
 	if err != nil {
 		return syncproto.EnrolReply{}, err
 	}

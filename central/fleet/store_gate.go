@@ -134,7 +134,7 @@ func (s *Service) Hello(ctx context.Context, id uuid.UUID, req syncproto.HelloRe
 	if req.Incarnation == uuid.Nil || len(req.App) > syncproto.TextMax || strings.ContainsRune(req.App, 0) {
 		return Session{}, syncproto.Errorf(syncproto.CodeMalformed, "The hello names no incarnation or a program of over %d bytes.", syncproto.TextMax)
 	}
-	ring, err := s.keys(ctx)
+	ring, err := s.cfg.Keys.keyring(ctx)
 	if err != nil {
 		return Session{}, err
 	}

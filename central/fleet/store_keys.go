@@ -3,12 +3,16 @@ package fleet
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"gatehouse/central/pg"
 	"gatehouse/syncproto"
@@ -21,11 +25,42 @@ const ringAgeMax = time.Second
 // firstKey is the id of the first key of each purpose.
 const firstKey syncproto.KeyID = 1
 
+// KeysConfig is what Keys needs.
+type KeysConfig struct {
+	// Pool is the database. Required.
+	Pool *pgxpool.Pool
+	// Now is the clock. Defaults to time.Now.
+	Now func() time.Time
+	// Rand gives keys. Defaults to crypto/rand.
+	Rand io.Reader
+}
+
+// Keys is who this central is and what it signs with. It is safe for concurrent
+// use. Prepare must have run once on a database before the rest is of use.
+type Keys struct {
+	cfg  KeysConfig
+	ring atomic.Pointer[keyring] // nil: to be read
+}
+
+// NewKeys returns the keys in a database.
+func NewKeys(cfg KeysConfig) (*Keys, error) {
+	if cfg.Pool == nil {
+		return nil, errors.New("new keys: a pool is required")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Rand == nil {
+		cfg.Rand = rand.Reader
+	}
+	return &Keys{cfg: cfg}, nil
+}
+
 // Prepare makes the installation with its first keys if there is none. Of two
 // processes at once one makes it, and the other waits and finds it made.
-func (s *Service) Prepare(ctx context.Context) error {
-	err := pg.InTx(ctx, s.cfg.Pool, func(tx pgx.Tx) error {
-		central, err := uuid.NewRandomFromReader(s.cfg.Rand)
+func (k *Keys) Prepare(ctx context.Context) error {
+	err := pg.InTx(ctx, k.cfg.Pool, func(tx pgx.Tx) error {
+		central, err := uuid.NewRandomFromReader(k.cfg.Rand)
 		if err != nil {
 			return fmt.Errorf("central id: %w", err)
 		}
@@ -37,7 +72,7 @@ func (s *Service) Prepare(ctx context.Context) error {
 		if err != nil || made.RowsAffected() == 0 {
 			return err
 		}
-		return s.insertFirstKeys(ctx, tx, central)
+		return k.insertFirst(ctx, tx, central)
 	})
 	if err != nil {
 		return fmt.Errorf("prepare installation: %w", err)
@@ -45,12 +80,12 @@ func (s *Service) Prepare(ctx context.Context) error {
 	return nil
 }
 
-func (s *Service) insertFirstKeys(ctx context.Context, tx pgx.Tx, central uuid.UUID) error {
-	public, private, err := ed25519.GenerateKey(s.cfg.Rand)
+func (k *Keys) insertFirst(ctx context.Context, tx pgx.Tx, central uuid.UUID) error {
+	public, private, err := ed25519.GenerateKey(k.cfg.Rand)
 	if err != nil {
 		return fmt.Errorf("make root key: %w", err)
 	}
-	now := s.cfg.Now()
+	now := k.cfg.Now()
 	root := key{private: private, SignedKey: syncproto.SignedKey{
 		Purpose: purposeRoot, ID: firstKey, Public: public, NotBefore: now.Add(-keyBackdate).UnixMilli(),
 	}}
@@ -59,11 +94,11 @@ func (s *Service) insertFirstKeys(ctx context.Context, tx pgx.Tx, central uuid.U
 		return err
 	}
 	for _, purpose := range []syncproto.KeyPurpose{syncproto.PurposeOnline, syncproto.PurposeTicket} {
-		k, err := newKey(s.cfg.Rand, central, private, purpose, firstKey, now)
+		first, err := newKey(k.cfg.Rand, central, private, purpose, firstKey, now)
 		if err != nil {
 			return err
 		}
-		if err := insertKey(ctx, tx, k); err != nil {
+		if err := insertKey(ctx, tx, first); err != nil {
 			return err
 		}
 	}
@@ -89,9 +124,9 @@ func notAfter(k key) *time.Time {
 // Rotate makes a new key of a purpose and returns its id. A new ticket key signs
 // from now on, and the codes of the one before stay valid; a new online key
 // signs a minute later, and the one before it stays valid for a day after that.
-func (s *Service) Rotate(ctx context.Context, purpose syncproto.KeyPurpose) (syncproto.KeyID, error) {
+func (k *Keys) Rotate(ctx context.Context, purpose syncproto.KeyPurpose) (syncproto.KeyID, error) {
 	var next key
-	err := pg.InTx(ctx, s.cfg.Pool, func(tx pgx.Tx) error {
+	err := pg.InTx(ctx, k.cfg.Pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `SELECT FROM installation FOR UPDATE`); err != nil {
 			return err
 		}
@@ -99,13 +134,13 @@ func (s *Service) Rotate(ctx context.Context, purpose syncproto.KeyPurpose) (syn
 		if err != nil {
 			return err
 		}
-		made, ended, err := ring.rotate(s.cfg.Rand, purpose, s.cfg.Now())
+		made, ended, err := ring.rotate(k.cfg.Rand, purpose, k.cfg.Now())
 		if err != nil {
 			return err
 		}
 		next = made
-		for _, k := range ended {
-			if err := endKey(ctx, tx, k); err != nil {
+		for _, old := range ended {
+			if err := endKey(ctx, tx, old); err != nil {
 				return err
 			}
 		}
@@ -114,7 +149,7 @@ func (s *Service) Rotate(ctx context.Context, purpose syncproto.KeyPurpose) (syn
 	if err != nil {
 		return 0, fmt.Errorf("rotate %s key: %w", purpose, err)
 	}
-	s.ring.Store(nil)
+	k.ring.Store(nil)
 	return next.ID, nil
 }
 
@@ -126,16 +161,16 @@ func endKey(ctx context.Context, tx pgx.Tx, k key) error {
 	return err
 }
 
-// keys is the keyring, at most ringAgeMax old.
-func (s *Service) keys(ctx context.Context) (*keyring, error) {
-	now := s.cfg.Now()
-	if ring := s.ring.Load(); ring != nil && now.Sub(ring.loaded).Abs() < ringAgeMax {
+// keyring is what the database has, at most ringAgeMax old.
+func (k *Keys) keyring(ctx context.Context) (*keyring, error) {
+	now := k.cfg.Now()
+	if ring := k.ring.Load(); ring != nil && now.Sub(ring.loaded).Abs() < ringAgeMax {
 		return ring, nil
 	}
 	var ring *keyring
 	// One state: a key must not be missing because a rotation came in between.
 	oneState := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err := pg.InTxWith(ctx, s.cfg.Pool, oneState, func(tx pgx.Tx) (err error) {
+	err := pg.InTxWith(ctx, k.cfg.Pool, oneState, func(tx pgx.Tx) (err error) {
 		ring, err = selectRing(ctx, tx)
 		return err
 	})
@@ -143,7 +178,7 @@ func (s *Service) keys(ctx context.Context) (*keyring, error) {
 		return nil, fmt.Errorf("read keys: %w", err)
 	}
 	ring.loaded = now
-	s.ring.Store(ring)
+	k.ring.Store(ring)
 	return ring, nil
 }
 
@@ -194,35 +229,35 @@ func scanKey(row pgx.CollectableRow) (k key, err error) {
 }
 
 // Trust is what gates are told of central's keys.
-func (s *Service) Trust(ctx context.Context) (syncproto.TrustBundle, error) {
-	ring, err := s.keys(ctx)
+func (k *Keys) Trust(ctx context.Context) (syncproto.TrustBundle, error) {
+	ring, err := k.keyring(ctx)
 	if err != nil {
 		return syncproto.TrustBundle{}, err
 	}
-	return ring.trust(s.cfg.Now()), nil
+	return ring.trust(k.cfg.Now()), nil
 }
 
 // Signer is central's id and the online key that signs now.
-func (s *Service) Signer(ctx context.Context) (wire.Signer, error) {
-	ring, err := s.keys(ctx)
+func (k *Keys) Signer(ctx context.Context) (wire.Signer, error) {
+	ring, err := k.keyring(ctx)
 	if err != nil {
 		return wire.Signer{}, err
 	}
-	k, err := ring.current(syncproto.PurposeOnline, s.cfg.Now())
+	signs, err := ring.current(syncproto.PurposeOnline, k.cfg.Now())
 	if err != nil {
 		return wire.Signer{}, err
 	}
-	return wire.Signer{Central: ring.central, Key: k.ID, Private: k.private}, nil
+	return wire.Signer{Central: ring.central, Key: signs.ID, Private: signs.private}, nil
 }
 
 // TicketKeys are all keys that ever signed codes, and the id of the one that
 // signs new ones.
-func (s *Service) TicketKeys(ctx context.Context) (current syncproto.KeyID, keys map[syncproto.KeyID]ed25519.PrivateKey, err error) {
-	ring, err := s.keys(ctx)
+func (k *Keys) TicketKeys(ctx context.Context) (current syncproto.KeyID, keys map[syncproto.KeyID]ed25519.PrivateKey, err error) {
+	ring, err := k.keyring(ctx)
 	if err != nil {
 		return 0, nil, err
 	}
-	k, err := ring.current(syncproto.PurposeTicket, s.cfg.Now())
+	signs, err := ring.current(syncproto.PurposeTicket, k.cfg.Now())
 	if err != nil {
 		return 0, nil, err
 	}
@@ -230,15 +265,15 @@ func (s *Service) TicketKeys(ctx context.Context) (current syncproto.KeyID, keys
 	for _, each := range ring.of(syncproto.PurposeTicket) {
 		keys[each.ID] = each.private
 	}
-	return k.ID, keys, nil
+	return signs.ID, keys, nil
 }
 
 // RecordURL notes where this central is reached; enrolment tokens carry it.
-func (s *Service) RecordURL(ctx context.Context, url string) error {
-	_, err := s.cfg.Pool.Exec(ctx, `UPDATE installation SET public_url = $1 WHERE public_url <> $1`, url)
+func (k *Keys) RecordURL(ctx context.Context, url string) error {
+	_, err := k.cfg.Pool.Exec(ctx, `UPDATE installation SET public_url = $1 WHERE public_url <> $1`, url)
 	if err != nil {
 		return fmt.Errorf("record public URL: %w", err)
 	}
-	s.ring.Store(nil)
+	k.ring.Store(nil)
 	return nil
 }

@@ -25,6 +25,7 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 // bundle is a prepared installation with one event, at a clock that a test moves.
 type bundle struct {
 	*fleet.Service
+	*fleet.Keys
 	pool      *pgxpool.Pool
 	event     programme.Event
 	events    *programme.Service
@@ -45,20 +46,22 @@ func setup(t *testing.T) *bundle {
 	require.NoError(t, err)
 	b.event, err = b.events.Create(t.Context(), spec)
 	require.NoError(t, err)
-	b.Service = b.service(t)
+	b.Keys = b.anotherProcess(t)
 	require.NoError(t, b.Prepare(t.Context()))
-	return b
-}
-
-// service is another process of the same central.
-func (b *bundle) service(t *testing.T) *fleet.Service {
-	t.Helper()
-	s, err := fleet.New(fleet.Config{
-		Pool: b.pool, Events: b.events, Now: func() time.Time { return b.now },
+	b.Service, err = fleet.New(fleet.Config{
+		Pool: b.pool, Events: b.events, Keys: b.Keys, Now: func() time.Time { return b.now },
 		Watermark: func(context.Context, pgx.Tx, uuid.UUID) (syncproto.Ref, error) { return b.watermark, nil },
 	})
 	require.NoError(t, err)
-	return s
+	return b
+}
+
+// anotherProcess has the keys as another process of the same central does.
+func (b *bundle) anotherProcess(t *testing.T) *fleet.Keys {
+	t.Helper()
+	keys, err := fleet.NewKeys(fleet.KeysConfig{Pool: b.pool, Now: func() time.Time { return b.now }})
+	require.NoError(t, err)
+	return keys
 }
 
 // outbox is what the streams were told, by kind.
@@ -127,7 +130,7 @@ func TestTwoProcessesMakeOneInstallation(t *testing.T) {
 		bundles = make([]syncproto.TrustBundle, 8)
 	)
 	for i := range bundles {
-		s := b.service(t)
+		s := b.anotherProcess(t)
 		wg.Go(func() {
 			if err := s.Prepare(t.Context()); err != nil {
 				t.Error(err)
@@ -153,14 +156,14 @@ func TestUnpreparedDatabaseSaysSo(t *testing.T) {
 	b := setup(t)
 	_, err := b.pool.Exec(t.Context(), `TRUNCATE installation, signing_key`)
 	require.NoError(t, err)
-	_, err = b.service(t).Trust(t.Context())
+	_, err = b.anotherProcess(t).Trust(t.Context())
 	require.ErrorContains(t, err, "run `central serve` once")
 }
 
 func TestRotationReachesTheOtherProcessWithinASecond(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	other := b.service(t)
+	other := b.anotherProcess(t)
 	before, err := other.Signer(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, syncproto.KeyID(1), before.Key)

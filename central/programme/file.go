@@ -61,7 +61,7 @@ func Parse(r io.Reader) (Spec, error) {
 		return Spec{}, err
 	}
 	p := &parser{}
-	spec := p.event(root)
+	spec := readEvent(p, root)
 	if len(p.problems) == 0 {
 		spec.check(func(format string, args ...any) { p.report(format, args...) })
 	}
@@ -87,8 +87,8 @@ func document(text string) (*yaml.Node, error) {
 	return doc.Content[0], nil
 }
 
-// event reads the whole file.
-func (p *parser) event(n *yaml.Node) Spec {
+// readEvent reads the whole file.
+func readEvent(p *parser, n *yaml.Node) Spec {
 	s := Spec{
 		Timezone: "UTC",
 		Policy:   syncproto.Policy{Partition: syncproto.PartitionOpen},
@@ -99,10 +99,10 @@ func (p *parser) event(n *yaml.Node) Spec {
 		"timezone":     func(*yaml.Node, string) {}, // read before, because the times depend on it
 		"starts_at":    func(n *yaml.Node, at string) { s.StartsAt = p.time(n, at) },
 		"ends_at":      func(n *yaml.Node, at string) { s.EndsAt = p.time(n, at) },
-		"venue":        func(n *yaml.Node, at string) { s.Venue = p.venue(n, at) },
-		"zones":        func(n *yaml.Node, at string) { s.Zones = p.zones(n, at) },
-		"ticket_types": func(n *yaml.Node, at string) { s.Types = p.types(n, at) },
-		"policy":       func(n *yaml.Node, at string) { p.policy(n, at, &s.Policy) },
+		"venue":        func(n *yaml.Node, at string) { s.Venue = readVenue(p, n, at) },
+		"zones":        func(n *yaml.Node, at string) { s.Zones = readZones(p, n, at) },
+		"ticket_types": func(n *yaml.Node, at string) { s.Types = readTypes(p, n, at) },
+		"policy":       func(n *yaml.Node, at string) { readPolicy(p, n, at, &s.Policy) },
 	})
 	if !given["name"] {
 		p.wrong(n, "name", "is missing; say what the event is called")
@@ -116,7 +116,7 @@ func (p *parser) event(n *yaml.Node) Spec {
 	return s
 }
 
-func (p *parser) venue(n *yaml.Node, at string) (v Venue) {
+func readVenue(p *parser, n *yaml.Node, at string) (v Venue) {
 	p.mapping(n, at, fields{
 		"name":     func(n *yaml.Node, at string) { v.Name = p.text(n, at, NameMax) },
 		"capacity": func(n *yaml.Node, at string) { v.Capacity = p.limit(n, at) },
@@ -124,7 +124,7 @@ func (p *parser) venue(n *yaml.Node, at string) (v Venue) {
 	return v
 }
 
-func (p *parser) zones(n *yaml.Node, at string) (zones []syncproto.Zone) {
+func readZones(p *parser, n *yaml.Node, at string) (zones []syncproto.Zone) {
 	p.sequence(n, at, ZonesMax, func(n *yaml.Node, at string) {
 		if n.Kind != yaml.MappingNode {
 			zones = append(zones, syncproto.Zone{Name: p.text(n, at, NameMax)})
@@ -143,13 +143,13 @@ func (p *parser) zones(n *yaml.Node, at string) (zones []syncproto.Zone) {
 	return zones
 }
 
-func (p *parser) types(n *yaml.Node, at string) (types []TicketType) {
+func readTypes(p *parser, n *yaml.Node, at string) (types []TicketType) {
 	p.sequence(n, at, TicketTypesMax, func(n *yaml.Node, at string) {
 		t := TicketType{EntriesTotal: 1, Reentry: syncproto.ReentryNone}
 		given := p.mapping(n, at, fields{
 			"key":             func(n *yaml.Node, at string) { t.Key = p.text(n, at, KeyMax) },
 			"name":            func(n *yaml.Node, at string) { t.Name = p.text(n, at, NameMax) },
-			"zones":           func(n *yaml.Node, at string) { t.Zones = p.names(n, at) },
+			"zones":           func(n *yaml.Node, at string) { t.Zones = readNames(p, n, at) },
 			"valid_from":      func(n *yaml.Node, at string) { t.ValidFrom = p.time(n, at) },
 			"valid_until":     func(n *yaml.Node, at string) { t.ValidUntil = p.time(n, at) },
 			"entries_total":   func(n *yaml.Node, at string) { t.EntriesTotal = p.limit(n, at) },
@@ -169,12 +169,12 @@ func (p *parser) types(n *yaml.Node, at string) (types []TicketType) {
 	return types
 }
 
-func (p *parser) names(n *yaml.Node, at string) (names []string) {
+func readNames(p *parser, n *yaml.Node, at string) (names []string) {
 	p.sequence(n, at, ZonesMax, func(n *yaml.Node, at string) { names = append(names, p.text(n, at, NameMax)) })
 	return names
 }
 
-func (p *parser) policy(n *yaml.Node, at string, out *syncproto.Policy) {
+func readPolicy(p *parser, n *yaml.Node, at string, out *syncproto.Policy) {
 	p.mapping(n, at, fields{
 		"partition": func(n *yaml.Node, at string) {
 			out.Partition = choice(p, n, at, syncproto.PartitionOpen, syncproto.PartitionHome, syncproto.PartitionClosed)
