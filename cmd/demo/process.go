@@ -1,0 +1,215 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Times that the programs are given.
+const (
+	commandMax = 2 * time.Minute
+	readyMax   = time.Minute
+	stopMax    = 30 * time.Second
+)
+
+// command prepares a program in a process group of its own, so that Ctrl-C on
+// the terminal reaches this program only, which then ends them in order.
+func prepare(path string, args ...string) *exec.Cmd {
+	cmd := exec.Command(path, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	return cmd
+}
+
+// output runs a command to its end and returns what it printed on stdout. With
+// screen its stderr goes there, for commands that draw a progress bar;
+// otherwise it is part of the error.
+func output(ctx context.Context, screen *os.File, path string, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandMax)
+	defer cancel()
+	cmd := prepare(path, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, io.Writer(&stderr)
+	if screen != nil {
+		cmd.Stderr = screen
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", filepath.Base(path), err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	select {
+	case err := <-done:
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w: %s", commandLine(path, args), err, lastLines(stderr.Bytes(), 5))
+		}
+		return stdout.Bytes(), nil
+	case <-ctx.Done():
+		signalGroup(cmd, syscall.SIGTERM)
+		select {
+		case <-done:
+		case <-time.After(5 * time.Second):
+			signalGroup(cmd, syscall.SIGKILL)
+			<-done
+		}
+		return nil, fmt.Errorf("%s: %w", commandLine(path, args), ctx.Err())
+	}
+}
+
+func commandLine(path string, args []string) string {
+	return filepath.Base(path) + " " + strings.Join(args, " ")
+}
+
+func lastLines(b []byte, n int) string {
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+func signalGroup(cmd *exec.Cmd, sig syscall.Signal) {
+	_ = syscall.Kill(-cmd.Process.Pid, sig) // it may have ended by itself
+}
+
+// A server is a program that serves until it is told to stop.
+type server struct {
+	name string
+	url  string // from its "ready" line
+	log  string // the file that its stderr goes to
+	cmd  *exec.Cmd
+	done chan struct{}
+	err  error // set before done is closed
+}
+
+// serve starts a program and waits for its line "NAME ready URL".
+func serve(ctx context.Context, name, log, path string, args ...string) (*server, error) {
+	file, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("log of %s: %w", name, err)
+	}
+	defer file.Close() //nolint:errcheck // the child has its own handle
+	cmd := prepare(path, args...)
+	cmd.Stderr = file
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	s := &server{name: name, log: log, cmd: cmd, done: make(chan struct{})}
+	ready := make(chan string, 1)
+	go func() {
+		s.read(stdout, filepath.Base(path)+" ready ", ready)
+		s.err = cmd.Wait()
+		close(s.done)
+	}()
+	select {
+	case s.url = <-ready:
+		return s, nil
+	case <-s.done:
+		return nil, s.died()
+	case <-time.After(readyMax):
+		err = fmt.Errorf("%s was not ready within %v:\n%s", name, readyMax, s.tail())
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	return nil, errors.Join(err, s.stop(ctx))
+}
+
+// read takes stdout to its end, so that the program never waits for us.
+func (s *server) read(stdout io.Reader, prefix string, ready chan<- string) {
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() {
+		if url, ok := strings.CutPrefix(lines.Text(), prefix); ok {
+			ready <- url
+			break
+		}
+	}
+	_, _ = io.Copy(io.Discard, stdout) // its end is the program's, which Wait reports
+}
+
+// stop asks the program to end and waits for it; when ctx is done already, it
+// does not ask.
+func (s *server) stop(ctx context.Context) error {
+	sig := syscall.SIGTERM
+	if ctx.Err() != nil {
+		sig = syscall.SIGKILL
+	}
+	signalGroup(s.cmd, sig)
+	select {
+	case <-s.done:
+		return nil
+	case <-ctx.Done():
+	case <-time.After(stopMax):
+	}
+	signalGroup(s.cmd, syscall.SIGKILL)
+	<-s.done
+	if ctx.Err() != nil {
+		return nil
+	}
+	return fmt.Errorf("%s did not stop within %v and was killed; its log is %s", s.name, stopMax, s.log)
+}
+
+// died is the error of a program that ended by itself.
+func (s *server) died() error {
+	how := "ended"
+	if s.err != nil {
+		how = "ended with " + s.err.Error()
+	}
+	return fmt.Errorf("%s %s; its log is %s and ends with:\n%s", s.name, how, s.log, s.tail())
+}
+
+func (s *server) tail() string {
+	b, err := os.ReadFile(s.log)
+	if err != nil {
+		return err.Error()
+	}
+	return lastLines(b, 8)
+}
+
+// postgresGone waits until no Postgres of the data directory is left. Central
+// stops it when it stops; after a kill its keeper does, a moment later.
+func postgresGone(dir string) error {
+	patience := time.NewTimer(stopMax)
+	defer patience.Stop()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		pid := postgresPID(dir)
+		if pid == 0 || syscall.Kill(pid, 0) != nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-patience.C:
+			return fmt.Errorf("postgres (process %d) of %s is still running", pid, dir)
+		}
+	}
+}
+
+// postgresPID reads the lock file that a running Postgres keeps; 0 for none.
+func postgresPID(dir string) int {
+	found, err := filepath.Glob(filepath.Join(dir, "postgres", "*", "postmaster.pid"))
+	if err != nil || len(found) == 0 {
+		return 0
+	}
+	b, err := os.ReadFile(found[0])
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(b), "\n")
+	pid, err := strconv.Atoi(strings.TrimSpace(first))
+	if err != nil {
+		return 0
+	}
+	return pid
+}
