@@ -10,24 +10,25 @@ import (
 
 // Pending is an entry on its way to the disk.
 type Pending struct {
+	j     *Journal
 	entry syncproto.Entry
 	err   error
 	done  chan struct{}
 }
 
-// Append queues an entry and gives it its number; it does not wait. The order of
-// calls is the order in the chain. T must be later than that of every entry
+// Append queues an entry and gives it its number; it neither waits nor writes. The
+// entry is written when somebody waits for it or for a later one, and within a
+// tenth of a second if nobody does. The order of calls is the order in the chain. T must be later than that of every entry
 // before it (ErrOrder); texts must be UTF-8 of at most syncproto.TextMax bytes
 // and the kind not genesis (ErrInvalid). A refused entry takes no number.
 func (j *Journal) Append(e syncproto.Entry) (*Pending, error) {
 	if err := valid(&e); err != nil {
 		return nil, err
 	}
-	p := &Pending{done: make(chan struct{})}
+	p := &Pending{j: j, done: make(chan struct{})}
 	if err := j.enqueue(p, e); err != nil {
 		return nil, err
 	}
-	j.signal()
 	return p, nil
 }
 
@@ -68,8 +69,15 @@ func valid(e *syncproto.Entry) error {
 
 // Wait returns the entry with its hash once it is durable. With an error nothing
 // may be shown green: ErrBroken is final; an error of ctx says nothing about the
-// entry, which may still become durable.
+// entry, which may still become durable. Wait may do the writing itself, and is
+// then not interrupted.
 func (p *Pending) Wait(ctx context.Context) (syncproto.Entry, error) {
+	select {
+	case <-p.done:
+		return p.entry, p.err
+	default:
+		p.j.lead()
+	}
 	select {
 	case <-p.done:
 		return p.entry, p.err
@@ -79,7 +87,10 @@ func (p *Pending) Wait(ctx context.Context) (syncproto.Entry, error) {
 }
 
 // Done is closed when Wait would return at once.
-func (p *Pending) Done() <-chan struct{} { return p.done }
+func (p *Pending) Done() <-chan struct{} {
+	p.j.signal()
+	return p.done
+}
 
 func (p *Pending) finish(err error) {
 	if err != nil {

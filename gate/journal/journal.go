@@ -133,20 +133,24 @@ func (c *Config) check() error {
 // Journal is an open journal. All methods may be called from any goroutine.
 type Journal struct {
 	*Reader
-	cfg    Config
-	lock   *os.File
+	cfg  Config
+	lock *os.File
+	done chan struct{} // closed when run has ended
+
+	// The pen is held by whoever writes. It is taken before mu, never after.
+	pen    sync.Mutex
 	writer *writer
-	done   chan struct{} // closed when the writer has ended
-	broken error         // the writer's: the first error, after which it writes no more
+	batch  []*Pending // reused from commit to commit
+	broken error      // the first error, after which nothing is written
 
 	mu      sync.Mutex
 	queue   []*Pending
 	nextSeq uint64
 	lastT   syncproto.HLC
 	err     error // sticky: why nothing may be appended any more
+	ops     []*op
 
-	wake chan struct{} // one token: there is something in queue or ops
-	ops  []*op
+	wake chan struct{} // one token: run has something to look at
 }
 
 // Open opens the journal or makes a new one, verifies the file and the end of its

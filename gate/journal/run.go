@@ -9,50 +9,88 @@ import (
 	"gatehouse/syncproto"
 )
 
-// op is a change that is not an entry. The writer makes it between two commits.
+// op is a change that is not an entry. It is made between two commits.
 type op struct {
 	fn   func(*writer) error
 	err  error
 	done chan struct{}
 }
 
-// run is the writer: the one goroutine that touches the write connection. It
-// drains the queue, commits, and looks again, so that a commit gathers what came
-// while the disk was busy with the one before. It ends when the journal is closed
-// and everything queued is written, or cannot be.
+// run writes what nobody who waits has written: entries that came while the pen
+// was taken, changes, and the housekeeping of idle moments. It ends when the
+// journal is closed and everything queued is written, or cannot be.
 func (j *Journal) run() {
-	idle := time.NewTimer(idleAfter)
-	defer idle.Stop()
-	batch := make([]*Pending, 0, j.cfg.BatchMax)
+	tick := time.NewTicker(idleAfter)
+	defer tick.Stop()
+	seen := uint64(0)
 	for {
-		batch = j.take(batch[:0])
-		o := j.takeOp()
-		if len(batch) == 0 && o == nil {
-			if j.closing() {
-				j.work(nil, &op{fn: (*writer).tidy, done: make(chan struct{})})
-				return
+		idle := false
+		select {
+		case <-j.wake:
+			if j.cfg.Linger > 0 && !j.closing() {
+				time.Sleep(j.cfg.Linger)
 			}
-			idle.Reset(idleAfter)
-			select {
-			case <-j.wake:
-				j.linger()
-			case <-idle.C:
-				if j.writer.untidy() {
-					j.work(nil, &op{fn: (*writer).tidy, done: make(chan struct{})})
-				} else {
-					<-j.wake
-					j.linger()
-				}
-			}
-			continue
+		case <-tick.C:
+			idle = true
 		}
-		j.work(batch, o)
-		clear(batch)
+		closing := j.closing()
+		j.drain()
+		j.pen.Lock()
+		w := j.writer
+		if closing || idle && w.commits == seen && w.untidy() {
+			j.work(nil, &op{fn: (*writer).tidy, done: make(chan struct{})})
+		}
+		seen = w.commits
+		j.pen.Unlock()
+		if closing {
+			return
+		}
 	}
 }
 
+// drain takes the pen until there is nothing left to write. A commit gathers what
+// came while the disk was busy with the one before.
+func (j *Journal) drain() {
+	j.pen.Lock()
+	defer j.pen.Unlock()
+	for j.step() {
+	}
+}
+
+// lead commits the head of the queue if nobody else is writing. A lane that is
+// alone thereby saves two changes of goroutine, which cost a fifth of an fsync.
+// Whoever finds the pen taken has queued before, so looking once more after the
+// pen is put down leaves nobody behind.
+func (j *Journal) lead() {
+	if j.cfg.Linger > 0 {
+		j.signal()
+		return
+	}
+	if !j.pen.TryLock() {
+		return
+	}
+	j.step()
+	j.pen.Unlock()
+	if j.queued() {
+		j.signal()
+	}
+}
+
+// step writes one batch and one change; false means that there was nothing.
+// The caller has the pen.
+func (j *Journal) step() bool {
+	j.batch = j.take(j.batch[:0])
+	o := j.takeOp()
+	if len(j.batch) == 0 && o == nil {
+		return false
+	}
+	j.work(j.batch, o)
+	clear(j.batch)
+	return true
+}
+
 // work commits a batch, then makes a change. After the first error nothing more
-// is written, and everybody who waits is told the same.
+// is written, and everybody who waits is told the same. The caller has the pen.
 func (j *Journal) work(batch []*Pending, o *op) {
 	w := j.writer
 	err := j.broken
@@ -129,10 +167,10 @@ func sizeBound(e *syncproto.Entry) int {
 
 func (j *Journal) closing() bool { return errors.Is(j.Err(), ErrClosed) }
 
-func (j *Journal) linger() {
-	if j.cfg.Linger > 0 && !j.closing() {
-		time.Sleep(j.cfg.Linger)
-	}
+func (j *Journal) queued() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.queue)+len(j.ops) > 0
 }
 
 // do has the writer make a change and waits for it.

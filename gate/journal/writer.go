@@ -19,8 +19,8 @@ const (
 	frameBytes = pageBytes + 24
 )
 
-// writer owns the only connection that writes and the end of the chain. One
-// goroutine uses it: Open's until it starts the writer's, which then keeps it.
+// writer is the only connection that writes, and the end of the chain. Whoever
+// has the journal's pen uses it.
 type writer struct {
 	cfg    Config
 	db     *sql.DB
@@ -40,6 +40,7 @@ type writer struct {
 
 	frames  int64 // how far the log is used, an upper estimate
 	retryAt int64 // the log must be this long for another RESTART
+	commits uint64
 	dirty   []stream
 }
 
@@ -158,6 +159,7 @@ func (w *writer) append(batch []*Pending) error {
 	if err != nil {
 		return err
 	}
+	w.commits++
 	w.book.advance(w.seq, w.hash)
 	w.cfg.OnCommit(len(batch), time.Since(start))
 	return nil
