@@ -61,6 +61,32 @@ func TestRecordWithoutItsFieldIsRefused(t *testing.T) {
 	}
 }
 
+// FuzzParseRecord holds the quick parser to what encoding/json says.
+func FuzzParseRecord(f *testing.F) {
+	f.Fuzz(func(t *testing.T, line []byte) {
+		var quick, slow syncproto.Record
+		quick.Ticket = &syncproto.Ticket{No: 99, Status: "left over"}
+		errQuick := ParseRecord(line, &quick)
+		if len(line) >= syncproto.LineBytesMax {
+			require.Error(t, errQuick)
+			return
+		}
+		errSlow := parseAnyRecord(line, &slow)
+		require.Equal(t, errSlow == nil, errQuick == nil, "%v, %v", errSlow, errQuick)
+		if errSlow != nil {
+			return
+		}
+		require.Equal(t, slow, quick)
+		again, err := AppendRecord(nil, &quick)
+		if err != nil {
+			return // longer than a line once it is escaped
+		}
+		want, err := json.Marshal(&quick)
+		require.NoError(t, err)
+		require.Equal(t, string(want), string(again))
+	})
+}
+
 func BenchmarkTicketRecord(b *testing.B) {
 	tickets := make([]syncproto.Record, 1000)
 	lines := make([][]byte, len(tickets))
