@@ -1,0 +1,141 @@
+// Package web is what central's surfaces share: one echo with its limits, log,
+// metrics and headers, the pages' layout and assets, and the mapping of errors
+// to answers.
+//
+// Pages are html/template, parsed when a surface is made, so that a template
+// with a mistake stops the start and not a visitor. Scripts and styles come from
+// files of our own only; the content security policy forbids any other.
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// BodyBytesMax is the largest body of any request; surfaces may allow less.
+const BodyBytesMax = 1 << 20
+
+// Config says how an echo is set up.
+type Config struct {
+	// Logger hears of requests. Defaults to slog.Default().
+	Logger *slog.Logger
+	// Registry collects the metrics of requests. Required.
+	Registry *prometheus.Registry
+	// Ready reports why central cannot serve at this moment, nil where it can.
+	// Required.
+	Ready func(ctx context.Context) error
+}
+
+// New returns an echo without surfaces: /healthz, /readyz, /metrics and the
+// shared assets are on it.
+func New(cfg Config) (*echo.Echo, error) {
+	if cfg.Registry == nil || cfg.Ready == nil {
+		return nil, errors.New("new web: a registry and a readiness check are required")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	requests, err := newRequestMetrics(cfg.Registry)
+	if err != nil {
+		return nil, err
+	}
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	// The address of the connection. A header that anyone can write is not believed.
+	e.IPExtractor = echo.ExtractIPDirect()
+	e.HTTPErrorHandler = errorHandler(cfg.Logger)
+	e.Use(requests.middleware, logRequests(cfg.Logger), middleware.RecoverWithConfig(middleware.RecoverConfig{
+		LogErrorFunc: func(c echo.Context, err error, stack []byte) error {
+			cfg.Logger.Error("panic in a request", "route", c.Path(), "error", err, "stack", string(stack))
+			return errPanic
+		},
+	}), middleware.BodyLimit(fmt.Sprintf("%dB", BodyBytesMax)), headers)
+	mountProbes(e, cfg)
+	mountAssets(e)
+	return e, nil
+}
+
+// errPanic stands for a panic that is in the log already.
+var errPanic = errors.New("panic in a request")
+
+// headers keeps pages to our own scripts and styles and out of frames.
+func headers(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		h := c.Response().Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "+
+			"base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "same-origin")
+		return next(c)
+	}
+}
+
+// logRequests logs a request when it is over: a fault of ours as an error, what
+// was answered as it should be for debugging only. What it returns was handled.
+func logRequests(logger *slog.Logger) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			began := time.Now()
+			err := next(c)
+			if err != nil {
+				c.Error(err)
+			}
+			level := slog.LevelDebug
+			switch status := c.Response().Status; {
+			case errors.Is(err, errPanic), errors.Is(err, context.Canceled): // logged, or nobody's fault
+			case status >= http.StatusInternalServerError && err != nil:
+				level = slog.LevelError
+			case status >= http.StatusBadRequest && err != nil:
+				level = slog.LevelInfo
+			}
+			attrs := []slog.Attr{
+				slog.String("method", c.Request().Method), slog.String("path", c.Request().URL.Path),
+				slog.Int("status", c.Response().Status), slog.Int64("bytes", c.Response().Size),
+				slog.Duration("took", time.Since(began)), slog.String("from", c.RealIP()),
+			}
+			if err != nil {
+				attrs = append(attrs, slog.Any("error", err))
+			}
+			logger.LogAttrs(c.Request().Context(), level, "request", attrs...)
+			return nil
+		}
+	}
+}
+
+// errorHandler answers for an error: the sentence of an [echo.HTTPError], and
+// nothing about any other, whose place is the log.
+func errorHandler(logger *slog.Logger) echo.HTTPErrorHandler {
+	return func(err error, c echo.Context) {
+		if c.Response().Committed {
+			return
+		}
+		status, text := http.StatusInternalServerError, ""
+		var known *echo.HTTPError
+		if errors.As(err, &known) {
+			status = known.Code
+			if s, ok := known.Message.(string); ok {
+				text = s
+			}
+		}
+		if text == "" {
+			text = http.StatusText(status)
+		}
+		if c.Request().Method == http.MethodHead {
+			err = c.NoContent(status)
+		} else {
+			err = c.String(status, strings.TrimSuffix(text, "\n")+"\n")
+		}
+		if err != nil {
+			logger.Debug("answer for an error", "error", err)
+		}
+	}
+}
