@@ -55,9 +55,11 @@ const (
 
 // Status is a gate at a moment. Scripts rely on the keys.
 type Status struct {
-	Gate    string `json:"gate"`
-	Event   string `json:"event"`
-	Tickets int    `json:"tickets"`
+	Gate  string            `json:"gate"`
+	Event syncproto.EventNo `json:"event"`
+	// EventName is empty until the rules of the event are here.
+	EventName string `json:"event_name"`
+	Tickets   int    `json:"tickets"`
 	// Central is Online or Offline.
 	Central string `json:"central"`
 	// Unsent counts the entries that central does not hold yet, JournalRows all
@@ -150,7 +152,7 @@ type Line struct {
 // incarnation are the caller's to fill in.
 func StatusOf(n node.Status, scanners map[string]hardware.Status) Status {
 	s := Status{
-		Event: n.Event, Tickets: n.Tickets, Central: Offline, Unsent: n.Unsent, LastSeq: n.LastSeq,
+		EventName: n.Event, Tickets: n.Tickets, Central: Offline, Unsent: n.Unsent, LastSeq: n.LastSeq,
 		Ready: n.Ready, Broken: n.Broken, Locked: n.Locked, Fault: n.Fault,
 		ClockOffsetMS: n.OffsetMS, ClockErrMS: n.ErrMS, Seq: n.Seq, Head: n.Head,
 		Admitted: n.Counts.Admitted, Exited: n.Counts.Exited, Denied: n.Counts.Denied, Repeated: n.Counts.Repeated,

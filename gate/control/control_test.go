@@ -85,7 +85,7 @@ func TestStatusReachesAGateInAVeryDeepDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), strings.Repeat("d", 120), strings.Repeat("e", 120))
 	require.NoError(t, os.MkdirAll(dir, 0o700))
 	age := 1.5
-	want := Status{Gate: "North", Event: "Fair", Tickets: 3, Central: Online, CursorAgeS: &age, Lanes: []Lane{{Name: "N1"}}}
+	want := Status{Gate: "North", Event: 7, Tickets: 3, Central: Online, CursorAgeS: &age, Lanes: []Lane{{Name: "N1"}}}
 	c, _ := serve(t, dir, &gate{status: want})
 	got, err := c.Status(t.Context())
 	require.NoError(t, err)

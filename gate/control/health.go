@@ -5,12 +5,27 @@ import (
 	"net/http"
 
 	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
 )
 
 // Health is what monitoring asks a gate. Both fields are required.
 type Health struct {
 	Status  func(ctx context.Context) (Status, error)
 	Metrics *Metrics
+}
+
+// bodyMax bounds what anybody may send to a gate's web server.
+const bodyMax = "64K"
+
+// Router is a gate's web server: the staff pages that mount adds, and health.
+func Router(mount func(*echo.Echo), h Health) http.Handler {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.IPExtractor = echo.ExtractIPDirect()
+	e.Use(middleware.Recover(), middleware.BodyLimit(bodyMax))
+	mount(e)
+	MountHealth(e, h)
+	return e
 }
 
 type healthReply struct {

@@ -43,7 +43,7 @@ func TestHealthAndReadiness(t *testing.T) {
 		status         Status
 		err            error
 		health, ready  int
-		healthy, words string
+		words         string
 	}{
 		{name: "fine, and central out of reach", status: Status{Ready: true, Central: Offline}, health: 200, ready: 200},
 		{name: "no roster yet", status: Status{}, health: 200, ready: 503, words: "no roster yet"},

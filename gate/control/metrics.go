@@ -24,6 +24,8 @@ type Metrics struct {
 	decide   *prometheus.HistogramVec
 	durable  *prometheus.HistogramVec
 	scans    *prometheus.CounterVec
+	commit   prometheus.Histogram
+	entries  prometheus.Counter
 }
 
 // MetricsConfig is what a gate's metrics are read from. All fields are required.
@@ -49,8 +51,15 @@ func NewMetrics(cfg MetricsConfig) *Metrics {
 		scans: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gatehouse_scans_total", Help: "Answered scans.",
 		}, []string{"lane", "decision", "reason"}),
+		commit: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "gatehouse_fsync_seconds", Help: "Time of one group commit of the journal, to the return of its fsync.",
+			Buckets: prometheus.ExponentialBuckets(32e-6, 2, 16),
+		}),
+		entries: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gatehouse_journal_entries_total", Help: "Entries made durable since the gate started.",
+		}),
 	}
-	m.registry.MustRegister(m.decide, m.durable, m.scans, newStatusCollector(cfg),
+	m.registry.MustRegister(m.decide, m.durable, m.scans, m.commit, m.entries, newStatusCollector(cfg),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -65,6 +74,13 @@ func (m *Metrics) Scan(r engine.Result) {
 	if r.Durable > r.Decide {
 		m.durable.WithLabelValues(lane, decision).Observe(r.Durable.Seconds())
 	}
+}
+
+// Commit counts a group commit of the journal: its entries, and the time to the
+// end of its fsync. It never blocks.
+func (m *Metrics) Commit(n int, took time.Duration) {
+	m.commit.Observe(took.Seconds())
+	m.entries.Add(float64(n))
 }
 
 // Handler serves the figures to Prometheus. If the status cannot be had, the

@@ -56,8 +56,8 @@ func (a *assets) url(name string) (string, error) {
 	return "", fmt.Errorf("there is no file %q", name)
 }
 
-func (s *Screen) asset(c echo.Context) error {
-	f, ok := s.assets.byURL[c.Request().URL.Path]
+func (a *assets) serve(c echo.Context) error {
+	f, ok := a.byURL[c.Request().URL.Path]
 	if !ok {
 		return c.String(http.StatusNotFound, "no such file")
 	}

@@ -1,6 +1,9 @@
 package screen
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 const (
 	// ringMax is how many answers a lane keeps for pages that were away.
@@ -65,11 +68,44 @@ func (b *board) leave(w *watcher) {
 	delete(b.watchers, w)
 }
 
-func (b *board) newest() (answer, bool) {
+// standing is what a page shows at this moment, where an answer stays for more
+// than its own time, and a page without one shows rest.
+func (b *board) standing(now time.Time, more time.Duration, rest view) view {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.ring) == 0 {
-		return answer{}, false
+	if len(b.ring) > 0 {
+		if a := &b.ring[len(b.ring)-1]; !a.over(now, more) {
+			return a.view
+		}
 	}
-	return b.ring[len(b.ring)-1], true
+	return rest
+}
+
+// seats count the streams of all lanes.
+type seats struct {
+	mu         sync.Mutex
+	taken, max int
+}
+
+// take counts a stream in; false when there are too many.
+func (s *seats) take() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken >= s.max {
+		return false
+	}
+	s.taken++
+	return true
+}
+
+func (s *seats) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken--
+}
+
+func (s *seats) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.taken
 }

@@ -13,7 +13,8 @@ import (
 	"gatehouse/syncproto"
 )
 
-// refresh is how often a page without JavaScript loads itself again.
+// refresh is how often a page without JavaScript loads itself again. It sees an
+// answer only then, so an answer stays for that much longer on what is loaded.
 const refresh = time.Second
 
 // policy lets a page use its own files and nothing else.
@@ -34,7 +35,7 @@ type laneLink struct {
 
 type lanePage struct {
 	Gate, Lane, Zone, Direction string
-	Stream                      string
+	Stream, Boot                string
 	WatchdogMS, RefreshS        int64
 	View                        view
 	Panel                       panel
@@ -73,7 +74,7 @@ func render[P any](c echo.Context, status int, t *template.Template, page P) err
 }
 
 // secure sets what every answer of the pages carries.
-func (s *Screen) secure(next echo.HandlerFunc) echo.HandlerFunc {
+func secure(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		h := c.Response().Header()
 		h.Set("Content-Security-Policy", policy)
@@ -104,18 +105,9 @@ func (s *Screen) page(c echo.Context) error {
 	p := panelOf(s.cfg.Gate.Status(), l.Lane)
 	return render(c, http.StatusOK, s.views.lane, lanePage{
 		Gate: s.cfg.GateName, Lane: l.Name, Zone: l.Zone, Direction: directionOf(l.Direction),
-		Stream: laneURL(l.Name) + "/stream", WatchdogMS: 5 * s.cfg.PanelEvery.Milliseconds(), RefreshS: int64(refresh.Seconds()),
-		View: s.standing(l, p), Panel: p,
+		Stream: laneURL(l.Name) + "/stream", Boot: s.boot, WatchdogMS: 5 * s.cfg.PanelEvery.Milliseconds(), RefreshS: int64(refresh.Seconds()),
+		View: l.board.standing(s.cfg.Now(), refresh, p.Rest), Panel: p,
 	})
-}
-
-// standing is what a page shows at this moment. Without JavaScript an answer is
-// seen only by the next reload, so it stays for that much longer.
-func (s *Screen) standing(l *lane, p panel) view {
-	if a, ok := l.board.newest(); ok && !a.over(s.cfg.Now(), refresh) {
-		return a.view
-	}
-	return p.Rest
 }
 
 // lane finds the lane that a path names; nil when there is none.

@@ -21,7 +21,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -131,11 +130,9 @@ type Screen struct {
 	assets *assets
 	door   *door
 	boot   string // tells the ids of this Screen's answers from an earlier one's
+	seats  seats
 	closed context.Context
 	close  context.CancelFunc
-
-	mu      sync.Mutex
-	clients int
 }
 
 type lane struct {
@@ -159,7 +156,7 @@ func New(cfg Config) (*Screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.boot = boot[:8]
+	s.boot, s.seats.max = boot[:8], s.cfg.ClientsMax
 	s.door = newDoor(s.cfg)
 	if s.assets, err = newAssets(); err != nil {
 		return nil, err
@@ -186,37 +183,16 @@ func (s *Screen) Show(name string, r engine.Result) {
 func (s *Screen) Close() { s.close() }
 
 // Clients is how many pages are connected.
-func (s *Screen) Clients() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.clients
-}
-
-// enter counts a stream in; false when there are too many.
-func (s *Screen) enter() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.clients >= s.cfg.ClientsMax {
-		return false
-	}
-	s.clients++
-	return true
-}
-
-func (s *Screen) leave() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.clients--
-}
+func (s *Screen) Clients() int { return s.seats.count() }
 
 // Mount adds the pages: / lists the lanes, /lane/NAME is a lane and
 // /lane/NAME/stream its answers, /sign-in asks for the PIN.
 func (s *Screen) Mount(e *echo.Echo) {
-	staff := []echo.MiddlewareFunc{s.secure, s.guard}
+	staff := []echo.MiddlewareFunc{secure, s.guard}
 	e.GET("/", s.list, staff...)
 	e.GET("/lane/:name", s.page, staff...)
 	e.GET("/lane/:name/stream", s.stream, staff...)
-	e.GET("/sign-in", s.askPIN, s.secure)
-	e.POST("/sign-in", s.signIn, s.secure)
-	e.GET("/screen/:hash/:file", s.asset, s.secure)
+	e.GET("/sign-in", s.askPIN, secure)
+	e.POST("/sign-in", s.signIn, secure)
+	e.GET("/screen/:hash/:file", s.assets.serve, secure)
 }

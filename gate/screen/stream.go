@@ -23,12 +23,12 @@ func (s *Screen) stream(c echo.Context) error {
 	if l == nil {
 		return c.String(http.StatusNotFound, "no such lane")
 	}
-	if !s.enter() {
+	if !s.seats.take() {
 		c.Response().Header().Set("Retry-After", "5")
 		return c.String(http.StatusServiceUnavailable, "too many pages are open; close one")
 	}
-	defer s.leave()
-	w, missed := l.board.watch(s.seen(c.Request().Header.Get("Last-Event-ID")))
+	defer s.seats.leave()
+	w, missed := l.board.watch(seen(s.boot, c.Request().Header.Get("Last-Event-ID")))
 	defer l.board.leave(w)
 	h := c.Response().Header()
 	h.Set("Content-Type", "text/event-stream")
@@ -78,11 +78,12 @@ func (s *Screen) pump(ctx context.Context, l *lane, w *watcher, out *events) {
 	}
 }
 
-// seen reads the id of the last answer a page had, if it was one of ours.
-func (s *Screen) seen(id string) (uint64, bool) {
-	boot, seq, ok := strings.Cut(id, "-")
+// seen reads the id of the last answer a page had, if it is of this start of
+// the gate.
+func seen(boot, id string) (uint64, bool) {
+	prefix, seq, ok := strings.Cut(id, "-")
 	n, err := strconv.ParseUint(seq, 10, 64)
-	return n, ok && err == nil && boot == s.boot
+	return n, ok && err == nil && prefix == boot
 }
 
 func (s *Screen) putAnswer(out *events, a answer) {
@@ -92,7 +93,9 @@ func (s *Screen) putAnswer(out *events, a answer) {
 }
 
 func (s *Screen) putPanel(out *events, l *lane) {
-	out.put("panel", panelOf(s.cfg.Gate.Status(), l.Lane))
+	p := panelOf(s.cfg.Gate.Status(), l.Lane)
+	p.Boot = s.boot
+	out.put("panel", p)
 }
 
 // events collects what is sent in one write.

@@ -113,6 +113,8 @@ func TestStreamCarriesAnswersAndTheGatesState(t *testing.T) {
 	p := s.panel(t)
 	require.True(t, p.Online)
 	require.Equal(t, "0", p.Admitted)
+	_, page := b.get(t, "/lane/N1")
+	require.Contains(t, page, `data-boot="`+p.Boot+`"`, "or the page would load itself again for ever")
 
 	b.gate.set(func(st *node.Status) { st.Counts.Admitted, st.Online = 1, false })
 	b.Show("N2", scan(node.Exit, syncproto.ReasonExited)) // another lane's

@@ -106,7 +106,7 @@ func detailsOf(r engine.Result, zone *time.Location) []string {
 		details = append(details, useOf(r.Reason, u, r.At, zone))
 	}
 	if r.Ticket != 0 {
-		text := "Ticket " + grouped(int64(r.Ticket))
+		text := fmt.Sprintf("Ticket %d", r.Ticket)
 		if r.Type != 0 {
 			text += fmt.Sprintf(", type %d", r.Type)
 		}
@@ -158,6 +158,9 @@ type panel struct {
 	Problem string `json:"problem"`
 	// Note is what support should know though the lane works.
 	Note string `json:"note"`
+	// Boot changes when the gate starts anew: the page then loads itself again,
+	// because the program may be another.
+	Boot string `json:"boot"`
 	// Rest is what the page shows while there is no answer.
 	Rest view `json:"rest"`
 }
@@ -167,9 +170,9 @@ func panelOf(s node.Status, l Lane) panel {
 		Admitted: grouped(s.Counts.Admitted), Online: s.Online, Roster: ageOf(s.Age), Unsent: grouped(s.Unsent),
 		Tickets: grouped(int64(s.Tickets)), Problem: problemOf(s, l), Note: s.Fault,
 	}
-	p.Rest = view{State: stateWait, Sentence: "Scan a ticket to let its guest in.", Details: []string{}}
+	p.Rest = view{State: stateWait, Sentence: "Scan the next ticket.", Details: []string{}}
 	if l.Direction == syncproto.Out {
-		p.Rest.Sentence = "Scan a ticket to let its guest out."
+		p.Rest.Sentence = "Scan the ticket of a guest who leaves."
 	}
 	if p.Problem != "" {
 		p.Rest.State, p.Rest.Sentence = stateProblem, p.Problem
@@ -214,19 +217,19 @@ func zoneKnown(s node.Status, lane string) bool {
 	return false
 }
 
-// ageOf is a duration as people say it; negative is never.
+// ageOf is how long ago something was, as people say it; negative is never.
 func ageOf(d time.Duration) string {
 	switch {
 	case d < 0:
 		return "never"
 	case d < time.Minute:
-		return fmt.Sprintf("%d s", int(d.Seconds()))
+		return fmt.Sprintf("%d s ago", int(d.Seconds()))
 	case d < time.Hour:
-		return fmt.Sprintf("%d min", int(d.Minutes()))
+		return fmt.Sprintf("%d min ago", int(d.Minutes()))
 	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
+		return fmt.Sprintf("%d h %d min ago", int(d.Hours()), int(d.Minutes())%60)
 	}
-	return fmt.Sprintf("%d days", int(d.Hours())/24)
+	return fmt.Sprintf("%d days ago", int(d.Hours())/24)
 }
 
 // grouped is a number with its thousands apart.

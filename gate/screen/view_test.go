@@ -39,7 +39,7 @@ func TestAnswers(t *testing.T) {
 	}{
 		{
 			"admission", engine.Result{Decision: node.Decision{Decision: node.Admit, Reason: syncproto.ReasonAdmitted, Ticket: 1234, Type: 2, Known: true}, At: start},
-			answer{view: view{stateAdmit, "ADMIT", "Welcome. Let the guest through.", []string{"Ticket 1,234, type 2"}, "22:00:00"}, HoldMS: 1000},
+			answer{view: view{stateAdmit, "ADMIT", "Welcome. Let the guest through.", []string{"Ticket 1234, type 2"}, "22:00:00"}, HoldMS: 1000},
 		},
 		{
 			"admission of a ticket sold a minute ago", engine.Result{Decision: node.Decision{Decision: node.Admit, Reason: syncproto.ReasonAdmitted, Ticket: 7}, At: start},
@@ -114,10 +114,10 @@ func TestPanel(t *testing.T) {
 	require.Equal(t, "never", p.Roster)
 	require.Equal(t, "fork", p.Note)
 	require.False(t, p.Online)
-	require.Contains(t, p.Rest.Sentence, "out")
+	require.Contains(t, p.Rest.Sentence, "leaves")
 	for d, want := range map[time.Duration]string{
-		0: "0 s", 59 * time.Second: "59 s", time.Minute: "1 min", 59 * time.Minute: "59 min",
-		time.Hour: "1 h 0 min", 47*time.Hour + 59*time.Minute: "47 h 59 min", 48 * time.Hour: "2 days",
+		0: "0 s ago", 59 * time.Second: "59 s ago", time.Minute: "1 min ago", 59 * time.Minute: "59 min ago",
+		time.Hour: "1 h 0 min ago", 47*time.Hour + 59*time.Minute: "47 h 59 min ago", 48 * time.Hour: "2 days ago",
 	} {
 		require.Equal(t, want, ageOf(d))
 	}

@@ -44,9 +44,18 @@
   }
 
   function heard() {
-    lost = false;
+    if (lost) {
+      lost = false;
+      el("announce").textContent = "";
+    }
     clearTimeout(watchdog);
-    watchdog = setTimeout(() => { lost = true; render(); }, watchdogMS);
+    watchdog = setTimeout(missed, watchdogMS);
+  }
+
+  function missed() {
+    lost = true;
+    el("announce").textContent = el("lost").textContent;
+    render();
   }
 
   function onAnswer(event) {
@@ -70,6 +79,9 @@
   function onPanel(event) {
     panel = JSON.parse(event.data);
     heard();
+    if (panel.boot !== body.dataset.boot) {
+      location.reload(); // the gate was started anew, perhaps as another version
+    }
     for (const id of ["admitted", "roster", "unsent", "tickets"]) {
       el(id).textContent = panel[id];
     }
@@ -96,7 +108,7 @@
       setTimeout(reload, reopenMS);
     }
   });
-  watchdog = setTimeout(() => { lost = true; render(); }, watchdogMS);
+  watchdog = setTimeout(missed, watchdogMS);
 
   // A lane's screen must not go dark. Browsers allow this on secure pages only.
   const stayAwake = () => {
