@@ -1,0 +1,143 @@
+// Package central is the composition root of `central`: it builds the features
+// on one database, mounts the surfaces on one HTTP server, and supervises the
+// workers. It holds no rules and no SQL of its own, and nothing below imports it.
+//
+// A command uses the features of an open [Central] and closes it. `central serve`
+// runs [Central.Serve] on top. Any number of both can work on one database.
+package central
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gatehouse/central/checkin"
+	"gatehouse/central/fleet"
+	"gatehouse/central/pg"
+	"gatehouse/central/programme"
+	"gatehouse/central/roster"
+	"gatehouse/central/ticket"
+	"gatehouse/migrations"
+	"gatehouse/syncproto"
+)
+
+// Config says which database central works on.
+type Config struct {
+	// DatabaseURL is the database. Required.
+	DatabaseURL string
+	// Logger hears of what an operator may want to know. Defaults to
+	// slog.Default().
+	Logger *slog.Logger
+}
+
+// Central is all features on one database. It is safe for concurrent use.
+type Central struct {
+	Programme *programme.Service
+	Keys      *fleet.Keys
+	Fleet     *fleet.Service
+	Tickets   *ticket.Service
+	Roster    *roster.Roster
+	Checkin   *checkin.Service
+
+	logger   *slog.Logger
+	registry *prometheus.Registry
+	ping     func(ctx context.Context) error
+	seal     func(ctx context.Context, stream uuid.UUID) error
+	close    func()
+}
+
+// Open connects to the database, brings its schema up to date, makes the
+// installation if this is the first time, and builds the features. The caller
+// closes what it returns.
+func Open(ctx context.Context, cfg Config) (*Central, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	pool, err := pg.Open(ctx, pg.Config{URL: cfg.DatabaseURL, Name: "central"})
+	if err != nil {
+		return nil, err
+	}
+	c := &Central{
+		logger: cfg.Logger, registry: prometheus.NewRegistry(), ping: pool.Ping, close: pool.Close,
+		seal: func(ctx context.Context, stream uuid.UUID) error { return roster.SealNow(ctx, pool, stream) },
+	}
+	if err := c.build(ctx, cfg, &parts{
+		programme: programme.Config{Pool: pool, CreateStream: roster.CreateStream},
+		keys:      fleet.KeysConfig{Pool: pool},
+		fleet:     fleet.Config{Pool: pool, Watermark: checkin.Newest},
+		tickets:   ticket.Config{Pool: pool},
+		roster:    roster.Config{Pool: pool, Logger: cfg.Logger},
+		checkin:   checkin.Config{Pool: pool, Logger: cfg.Logger},
+	}); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// parts are the configurations of the features as far as the database goes.
+type parts struct {
+	programme programme.Config
+	keys      fleet.KeysConfig
+	fleet     fleet.Config
+	tickets   ticket.Config
+	roster    roster.Config
+	checkin   checkin.Config
+}
+
+// build prepares the database and wires the features to each other.
+func (c *Central) build(ctx context.Context, cfg Config, p *parts) (err error) {
+	if err := pg.Migrate(ctx, cfg.DatabaseURL, migrations.Central(), cfg.Logger); err != nil {
+		return err
+	}
+	if c.Keys, err = fleet.NewKeys(p.keys); err != nil {
+		return err
+	}
+	if err := c.Keys.Prepare(ctx); err != nil {
+		return err
+	}
+	if c.Programme, err = programme.New(p.programme); err != nil {
+		return err
+	}
+	p.fleet.Events, p.fleet.Keys = c.Programme, c.Keys
+	if c.Fleet, err = fleet.New(p.fleet); err != nil {
+		return err
+	}
+	p.tickets.Programme, p.tickets.Keys = c.Programme, c.Keys
+	if c.Tickets, err = ticket.New(p.tickets); err != nil {
+		return err
+	}
+	p.roster.Rules, p.roster.Trust = c.Programme.Rules, c.Keys.Trust
+	if c.Roster, err = roster.New(p.roster); err != nil {
+		return err
+	}
+	p.checkin.Rules, p.checkin.Quarantine, p.checkin.Touch = c.Programme.Rules, c.Fleet.Quarantine, c.Roster.Touch
+	c.Checkin, err = checkin.New(p.checkin)
+	return err
+}
+
+// Close gives the database back. It waits for what is still using it.
+func (c *Central) Close() { c.close() }
+
+// sealPatience is how long Publish tries.
+const sealPatience = 5 * time.Second
+
+// Publish seals what a command has told the gates of an event, so that they hear
+// of it now and not with the next sweep of a serving central. The change itself
+// is durable without it.
+func (c *Central) Publish(ctx context.Context, event syncproto.EventNo) error {
+	ctx, cancel := context.WithTimeout(ctx, sealPatience)
+	defer cancel()
+	e, err := c.Programme.Event(ctx, event)
+	if err != nil {
+		return err
+	}
+	if err := c.seal(ctx, e.Stream); err != nil {
+		return fmt.Errorf("publish the change: %w", err)
+	}
+	return nil
+}

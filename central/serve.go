@@ -1,0 +1,137 @@
+package central
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"gatehouse/central/admin"
+	"gatehouse/central/web"
+)
+
+// Time limits of the server.
+const (
+	headerTimeout = 10 * time.Second
+	bodyTimeout   = time.Minute
+	answerTimeout = 2 * time.Minute // a long poll waits for 25 s, and its page may take a slow line some time
+	idleTimeout   = 2 * time.Minute
+	stopTimeout   = 10 * time.Second // what is being served may take as long when central stops
+	readyTimeout  = 2 * time.Second
+	headerBytes   = 64 << 10
+)
+
+// ServeConfig says where and how to serve.
+type ServeConfig struct {
+	// Listener is where requests come in. Serve closes it. Required.
+	Listener net.Listener
+	// TLS has the certificate. Defaults to plain HTTP.
+	TLS *tls.Config
+	// PublicURL is what gates are told to reach this central by; empty leaves it
+	// to their operators.
+	PublicURL string
+	// Background are further workers to supervise, by name. Defaults to none.
+	Background map[string]func(ctx context.Context) error
+	// OnReady is called once requests are served and the workers run. Defaults to
+	// nothing.
+	OnReady func()
+}
+
+// Serve serves all surfaces and runs the workers until ctx is done or the server
+// fails. Then it lets what is being served come to its end, and stops.
+func (c *Central) Serve(ctx context.Context, cfg ServeConfig) error {
+	workers := []*worker{{name: "roster", run: c.Roster.Run}, {name: "checkin", run: c.Checkin.Run}}
+	for name, run := range cfg.Background {
+		workers = append(workers, &worker{name: name, run: run})
+	}
+	handler, err := c.surfaces(workers)
+	if err != nil {
+		return errors.Join(err, cfg.Listener.Close())
+	}
+	if err := c.Keys.RecordURL(ctx, cfg.PublicURL); err != nil {
+		return errors.Join(err, cfg.Listener.Close())
+	}
+	// The workers go first when central stops: parked readers leave with them.
+	work, stopWork := context.WithCancel(ctx)
+	var working sync.WaitGroup
+	for _, w := range workers {
+		w.up.Store(true) // not a moment later: from here on anyone may ask whether central is ready
+		working.Go(func() { w.supervise(work, c.logger) })
+	}
+	defer working.Wait()
+	defer stopWork()
+	return serveHTTP(ctx, stopWork, cfg, handler, c.logger)
+}
+
+// serveHTTP serves until ctx is done or the server fails. stopWork is called when
+// no further request is taken, and before those that wait are waited for.
+func serveHTTP(ctx context.Context, stopWork func(), cfg ServeConfig, handler http.Handler, logger *slog.Logger) error {
+	server := &http.Server{
+		Handler: handler, TLSConfig: cfg.TLS, MaxHeaderBytes: headerBytes,
+		ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, WriteTimeout: answerTimeout, IdleTimeout: idleTimeout,
+		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, 1)
+	go func() {
+		if cfg.TLS != nil {
+			failed <- server.ServeTLS(cfg.Listener, "", "")
+			return
+		}
+		failed <- server.Serve(cfg.Listener)
+	}()
+	if cfg.OnReady != nil {
+		cfg.OnReady()
+	}
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	logger.Info("stopping")
+	stopWork()
+	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if err := server.Shutdown(patience); err != nil {
+		logger.Warn("requests were cut off", "after", stopTimeout, "error", err)
+		return server.Close()
+	}
+	return nil
+}
+
+// surfaces mounts everything that answers requests.
+func (c *Central) surfaces(workers []*worker) (http.Handler, error) {
+	e, err := web.New(web.Config{Logger: c.logger, Registry: c.registry, Ready: func(ctx context.Context) error {
+		return c.ready(ctx, workers)
+	}})
+	if err != nil {
+		return nil, err
+	}
+	console, err := admin.New(admin.Config{Events: c.Programme, Attendance: c.Checkin})
+	if err != nil {
+		return nil, err
+	}
+	console.Mount(e)
+	return e, nil
+}
+
+// ready says why central cannot serve at this moment.
+func (c *Central) ready(ctx context.Context, workers []*worker) error {
+	for _, w := range workers {
+		if !w.up.Load() {
+			return fmt.Errorf("worker %s is not running", w.name)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	if err := c.ping(ctx); err != nil {
+		// Anyone can ask; what the driver says names hosts and users.
+		c.logger.Warn("the database does not answer", "error", err)
+		return errors.New("the database does not answer")
+	}
+	return nil
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"gatehouse/central"
+	"gatehouse/central/pg/privatepg"
+	"gatehouse/syncproto"
+)
+
+// where are the flags that say which database a command works on.
+type where struct{ data, url string }
+
+func (w *where) add(c *cobra.Command) {
+	c.Flags().StringVar(&w.data, "data", "", "data directory of central; it is made if it is not there (required without --database-url)")
+	c.Flags().StringVar(&w.url, "database-url", "", "postgres:// URL of a database of yours, instead of the private one under --data;\na password is better kept in PGPASSWORD or a .pgpass file than on a command line")
+}
+
+// session is a central that a command works with.
+type session struct {
+	*central.Central
+	cluster *privatepg.Cluster // nil: the database is somebody else's
+}
+
+// open makes the database run, if it is ours, and opens central on it.
+func (a *app) open(ctx context.Context, w *where, logger *slog.Logger) (*session, error) {
+	if w.data == "" && w.url == "" {
+		return nil, misused("--data is missing: give the data directory of central")
+	}
+	s := &session{}
+	url := w.url
+	if url == "" {
+		cluster, err := attach(ctx, w.data, logger)
+		if err != nil {
+			return nil, err
+		}
+		s.cluster, url = cluster, cluster.URL(privatepg.Database)
+	}
+	var err error
+	if s.Central, err = central.Open(ctx, central.Config{DatabaseURL: url, Logger: logger}); err != nil {
+		return nil, errors.Join(err, s.detach())
+	}
+	return s, nil
+}
+
+// attach makes the private Postgres of a data directory run, and keeps it running
+// until the cluster is closed or this process ends.
+func attach(ctx context.Context, data string, logger *slog.Logger) (*privatepg.Cluster, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	if data, err = filepath.Abs(data); err != nil {
+		return nil, fmt.Errorf("find the data directory: %w", err)
+	}
+	return privatepg.Attach(ctx, privatepg.Config{Dir: data, Keeper: []string{self, keeperName, "--data", data}, Logger: logger})
+}
+
+// detach gives back the private Postgres.
+func (s *session) detach() error {
+	if s.cluster == nil {
+		return nil
+	}
+	return s.cluster.Close()
+}
+
+// close ends the use of central and of its database.
+func (s *session) close() error {
+	s.Close()
+	return s.detach()
+}
+
+// with runs work on an open central.
+func (a *app) with(ctx context.Context, w *where, work func(c *session) error) error {
+	s, err := a.open(ctx, w, a.logger(slog.LevelWarn))
+	if err != nil {
+		return err
+	}
+	return errors.Join(work(s), s.close())
+}
+
+// eventFlag is the number of an event as a flag.
+type eventFlag uint32
+
+func addEvent(c *cobra.Command, no *eventFlag) {
+	c.Flags().Uint32Var((*uint32)(no), "event", 0, "number of the event, as printed by central event create (required)")
+	require(c, "event")
+}
+
+func (e eventFlag) no() syncproto.EventNo { return syncproto.EventNo(e) }
+
+// require makes flags required.
+func require(c *cobra.Command, flags ...string) {
+	for _, flag := range flags {
+		if err := c.MarkFlagRequired(flag); err != nil {
+			panic(err) // the flag is not defined: a mistake in this program
+		}
+	}
+}
+
+// publish tells the gates of a change now. A failure costs them a moment only.
+func (a *app) publish(ctx context.Context, c *session, event syncproto.EventNo) {
+	if err := c.Publish(ctx, event); err != nil {
+		fmt.Fprintf(a.err, "central: the change is stored, and gates will hear of it with the next sweep (%s)\n", sentence(err))
+	}
+}
+
+// source opens the file of a command; "-" is standard input.
+func (a *app) source(name string, work func(f *os.File) error) error {
+	if name == "-" {
+		if f, ok := a.in.(*os.File); ok {
+			return work(f)
+		}
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return fmt.Errorf("open file: %w", err)
+	}
+	defer f.Close()
+	return work(f)
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"gatehouse/central"
+)
+
+// serveFlags are the flags of serve.
+type serveFlags struct {
+	where
+	listen, public string
+	cert, key      string
+	insecure       bool
+	level          slog.Level
+}
+
+func (a *app) serve() *cobra.Command {
+	var f serveFlags
+	c := &cobra.Command{
+		Use:   "serve --data DIR --listen ADDR",
+		Short: "Serve the gates and the attendance page until it is stopped",
+		Long: `Serve the gates and the attendance page until it is stopped by a signal. When it
+serves it prints one line: central ready URL.
+
+On a loopback address it speaks plain HTTP. Any other address needs --tls-cert and
+--tls-key, or --insecure-http where something in front of it ends TLS.`,
+		Example: "  central serve --data /var/lib/gatehouse --listen 127.0.0.1:8080\n  central serve --data /var/lib/gatehouse --listen :443 --tls-cert cert.pem --tls-key key.pem --public-url https://tickets.example.org",
+		Args:    arguments(),
+		RunE:    func(c *cobra.Command, _ []string) error { return a.runServe(c.Context(), &f) },
+	}
+	f.add(c)
+	flags := c.Flags()
+	flags.StringVar(&f.listen, "listen", "", "address to listen on, host:port; port 0 takes a free one (required)")
+	flags.StringVar(&f.public, "public-url", "", "URL by which gates reach this central; enrolment tokens carry it\n(default: the address it listens on, unless that is every address)")
+	flags.StringVar(&f.cert, "tls-cert", "", "file of the TLS certificate and its chain, PEM")
+	flags.StringVar(&f.key, "tls-key", "", "file of the TLS key, PEM")
+	flags.BoolVar(&f.insecure, "insecure-http", false, "speak plain HTTP on an address that others can reach: whoever shares the network\ncan read the attendance page and the gates' traffic, though not forge it;\nuse it behind a proxy that ends TLS")
+	flags.TextVar(&f.level, "log-level", slog.LevelInfo, "least level of what is logged: DEBUG, INFO, WARN or ERROR")
+	require(c, "listen")
+	return c
+}
+
+func (a *app) runServe(ctx context.Context, f *serveFlags) error {
+	secure, err := f.check(ctx)
+	if err != nil {
+		return err
+	}
+	// Before the database, which takes seconds to start: an address that is taken
+	// is found at once.
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", f.listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w; choose another address with --listen", err)
+	}
+	logger := a.logger(f.level)
+	s, err := a.open(ctx, &f.where, logger)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	local, public := f.urls(listener.Addr())
+	cfg := central.ServeConfig{
+		Listener: listener, TLS: secure, PublicURL: public,
+		OnReady: func() {
+			logger.Info("serving", "url", local)
+			fmt.Fprintf(a.out, "central ready %s\n", local) // one write
+		},
+	}
+	if s.cluster != nil {
+		cfg.Background = map[string]func(context.Context) error{"postgres": s.cluster.Watch}
+	}
+	return errors.Join(s.Serve(ctx, cfg), s.close())
+}
+
+// check reads the certificate and refuses to speak plainly where others listen.
+func (f *serveFlags) check(ctx context.Context) (*tls.Config, error) {
+	host, _, err := net.SplitHostPort(f.listen)
+	if err != nil {
+		return nil, misused("--listen %q is not an address such as 127.0.0.1:8080", f.listen)
+	}
+	if u, err := url.Parse(f.public); f.public != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		return nil, misused("--public-url %q is not a URL such as https://tickets.example.org", f.public)
+	}
+	if (f.cert == "") != (f.key == "") {
+		return nil, misused("--tls-cert and --tls-key belong together: give both")
+	}
+	if f.cert != "" {
+		pair, err := tls.LoadX509KeyPair(f.cert, f.key)
+		if err != nil {
+			return nil, fmt.Errorf("read TLS certificate: %w", err)
+		}
+		return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
+	}
+	if !f.insecure && !loopback(ctx, host) {
+		return nil, misused("--listen %s can be reached by others: give --tls-cert and --tls-key, or --insecure-http behind a proxy that ends TLS", f.listen)
+	}
+	return nil, nil
+}
+
+// loopback reports whether only this machine reaches host.
+func loopback(ctx context.Context, host string) bool {
+	if host == "" {
+		return false
+	}
+	addresses, err := net.DefaultResolver.LookupIPAddr(ctx, host)
+	for _, a := range addresses {
+		if !a.IP.IsLoopback() {
+			return false
+		}
+	}
+	return err == nil && len(addresses) > 0
+}
+
+// urls are where this machine reaches the server, and where gates do: nowhere
+// that is known, if it listens on every address and nobody says.
+func (f *serveFlags) urls(addr net.Addr) (local, public string) {
+	scheme := "http"
+	if f.cert != "" {
+		scheme = "https"
+	}
+	host, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return scheme + "://" + addr.String(), f.public
+	}
+	everywhere := net.ParseIP(host).IsUnspecified()
+	if everywhere {
+		host = "127.0.0.1"
+	}
+	local = scheme + "://" + net.JoinHostPort(host, port)
+	switch {
+	case f.public != "":
+		public = strings.TrimRight(f.public, "/")
+	case !everywhere:
+		public = local
+	}
+	return local, public
+}
