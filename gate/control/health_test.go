@@ -39,10 +39,10 @@ func monitored(t *testing.T, status func() (Status, error)) (m *Metrics, get fun
 func TestHealthAndReadiness(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		name           string
-		status         Status
-		err            error
-		health, ready  int
+		name          string
+		status        Status
+		err           error
+		health, ready int
 		words         string
 	}{
 		{name: "fine, and central out of reach", status: Status{Ready: true, Central: Offline}, health: 200, ready: 200},

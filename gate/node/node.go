@@ -37,6 +37,8 @@ type Config struct {
 	Stream uuid.UUID
 	// Pinned is the fingerprint of central's root key.
 	Pinned syncproto.Hash
+	// Trust is the bundle in force; nil when there is none yet.
+	Trust *syncproto.TrustBundle
 	// HashKey makes the keyed hashes of codes.
 	HashKey []byte
 	Lanes   []LaneConfig
@@ -116,6 +118,9 @@ func New(cfg Config) (*Node, error) {
 		cfg: cfg, hasher: credential.NewHasher(cfg.HashKey), clock: clock{last: cfg.Last, errMS: errUnknownMS}, seq: cfg.NextSeq,
 		know: newLedger(cfg),
 		link: newLink(cfg),
+	}
+	if cfg.Trust != nil {
+		n.know.setTrust(cfg.Trust)
 	}
 	n.lanes = make([]laneState, len(cfg.Lanes))
 	for i, l := range cfg.Lanes {

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	mrand "math/rand/v2"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gatehouse/gate"
+	"gatehouse/gate/lane"
+	"gatehouse/gate/node"
+	"gatehouse/hardware/serialscan"
+	"gatehouse/syncproto"
+)
+
+type runFlags struct {
+	lanes   []string
+	log     string
+	pinFile string
+	verbose bool
+	cfg     gate.Config
+}
+
+func runCommand() *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use:   "run --data DIR --listen ADDR --lane name=N1,zone=main,direction=in,scanner=serial:/dev/ttyACM0?baud=9600 [--lane ...]",
+		Short: "Serve the lanes of this gate until stopped",
+		Long: `Serve the lanes of this gate until stopped.
+
+Prints "gate ready URL" when the scanners that are present are open and central
+was heard of or found to be away. The gate needs central for neither starting
+nor admitting.`,
+		Example: `  gate run --data /var/lib/gate --listen 127.0.0.1:8090 \
+    --lane name=N1,zone=main,direction=in,scanner=serial:/dev/ttyACM0?baud=9600 \
+    --lane name=X1,zone=main,direction=out,scanner=serial:/dev/ttyACM1?baud=115200 \
+    --log-decisions /var/log/gate/decisions.ndjson`,
+		Args: noArgs,
+	}
+	f.register(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		cfg, err := f.config(c)
+		if err != nil {
+			return err
+		}
+		if cfg.Log != nil {
+			defer func() { _ = cfg.Log.Close() }() // every line was written whole already
+		}
+		return gate.Run(c.Context(), cfg)
+	}
+	return c
+}
+
+func (f *runFlags) register(c *cobra.Command) {
+	fl, cfg := c.Flags(), &f.cfg
+	dataFlag(c, &cfg.Dir)
+	fl.StringVar(&cfg.Front.Listen, "listen", "", "address of the staff page, health and metrics, as 127.0.0.1:8090; port 0 picks one (required)")
+	fl.StringArrayVar(&f.lanes, "lane", nil, "a lane: name=,zone=,direction=in|out,scanner=URL; once for each lane (required)")
+	fl.StringVar(&f.log, "log-decisions", "", "append one JSON line for each answered scan to this file; - is stdout")
+	fl.DurationVar(&cfg.Guard, "guard", node.DefaultGuard, "a code read again on its lane within this time is the same presentation; 0 switches it off")
+	fl.DurationVar(&cfg.Settle, "settle", serialscan.DefaultSettle, "what a port had buffered is dropped for at most this long after opening; 0 drops nothing")
+	fl.DurationVar(&cfg.Timing.Wait, "poll-wait", 10*time.Second, "how long central may hold a request for changes")
+	fl.DurationVar(&cfg.Timing.Heartbeat, "heartbeat", 10*time.Second, "time between heartbeats")
+	fl.DurationVar(&cfg.Timing.BackoffBase, "backoff-base", syncproto.BackoffBase, "first pause after central could not be reached")
+	fl.DurationVar(&cfg.Timing.BackoffMax, "backoff-max", syncproto.BackoffMax, "longest pause after central could not be reached")
+	fl.DurationVar(&cfg.ReadyWait, "ready-wait", 15*time.Second, "how long the ready line waits for the roster while central answers")
+	fl.DurationVar(&cfg.LockWait, "lock-wait", 5*time.Second, "how long to wait for another gate process on this directory to end")
+	fl.StringVar(&cfg.Front.TLSCert, "tls-cert", "", "certificate file (PEM) for a staff page that others than this box can reach")
+	fl.StringVar(&cfg.Front.TLSKey, "tls-key", "", "key file (PEM) of --tls-cert")
+	fl.BoolVar(&cfg.Front.InsecureHTTP, "insecure-http", false, "serve the staff page in clear text on a network address: anybody on that network can read it and the PIN")
+	fl.StringVar(&f.pinFile, "pin-file", "", "file with the staff PIN; required when --listen is not a loopback address")
+	fl.BoolVar(&f.verbose, "verbose", false, "log each exchange with central that fails")
+}
+
+func (f *runFlags) config(c *cobra.Command) (gate.Config, error) {
+	cfg := f.cfg
+	if err := required(map[string]string{"data": cfg.Dir, "listen": cfg.Front.Listen}); err != nil {
+		return cfg, err
+	}
+	if err := f.laneSpecs(&cfg); err != nil {
+		return cfg, misuse{err}
+	}
+	if cfg.Guard < 0 || cfg.Settle < 0 || cfg.Timing.BackoffBase <= 0 || cfg.Timing.Heartbeat <= 0 || cfg.Timing.Wait < 0 {
+		return cfg, misuse{fmt.Errorf("times must not be negative, and --heartbeat and --backoff-base must be over zero")}
+	}
+	if f.pinFile != "" {
+		b, err := os.ReadFile(f.pinFile)
+		if err != nil {
+			return cfg, fmt.Errorf("staff PIN: %w", err)
+		}
+		cfg.Front.PIN = strings.TrimSpace(string(b))
+	}
+	if err := cfg.Front.Check(); err != nil {
+		return cfg, misuse{err}
+	}
+	if f.log != "" {
+		log, err := lane.OpenLog(f.log, c.OutOrStdout())
+		if err != nil {
+			return cfg, err
+		}
+		cfg.Log = log
+	}
+	level := slog.LevelInfo
+	if f.verbose {
+		level = slog.LevelDebug
+	}
+	cfg.Logger = logger(c.ErrOrStderr(), level)
+	cfg.App, cfg.Now, cfg.Rand, cfg.Jitter = "gate "+version(), time.Now, rand.Reader, mrand.Float64
+	cfg.Ready = func(url string) error {
+		_, err := fmt.Fprintf(c.OutOrStdout(), "gate ready %s\n", url)
+		return err
+	}
+	return cfg, nil
+}
+
+func (f *runFlags) laneSpecs(cfg *gate.Config) error {
+	names := map[string]bool{}
+	for _, text := range f.lanes {
+		s, err := lane.ParseSpec(text)
+		if err != nil {
+			return err
+		}
+		if _, err := serialscan.ParseURL(s.Scanner); err != nil {
+			return fmt.Errorf("lane %s: %w", s.Name, err)
+		}
+		if names[s.Name] {
+			return fmt.Errorf("two lanes are named %q", s.Name)
+		}
+		names[s.Name] = true
+		cfg.Lanes = append(cfg.Lanes, s)
+	}
+	if len(cfg.Lanes) == 0 {
+		return fmt.Errorf("--lane is required")
+	}
+	return nil
+}

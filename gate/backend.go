@@ -1,0 +1,160 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+
+	"gatehouse/gate/control"
+	"gatehouse/gate/engine"
+	"gatehouse/gate/identity"
+	"gatehouse/gate/journal"
+	"gatehouse/gate/node"
+	"gatehouse/gate/replica"
+	"gatehouse/syncproto"
+)
+
+// backend answers the control socket of a running gate.
+type backend struct{ g *Gate }
+
+func (b backend) Status(ctx context.Context) (control.Status, error) { return b.g.status(ctx) }
+
+func (b backend) Verify(_ context.Context, code []byte) (control.Verdict, error) {
+	return control.VerdictOf(b.g.current.Load().engine.Verify("", "", code)), nil
+}
+
+func (b backend) Journal(ctx context.Context, fn func(control.Line) error) error {
+	return lines(ctx, b.g.current.Load().journal.Reader, b.g.id.Stream, fn)
+}
+
+func lines(ctx context.Context, r *journal.Reader, stream uuid.UUID, fn func(control.Line) error) error {
+	return r.Entries(ctx, func(e *syncproto.Entry) error { return fn(control.LineOf(e, stream)) })
+}
+
+// Inspect looks at the data directory of a gate: through the gate where one is
+// running, else in its files. Close it when done.
+func Inspect(ctx context.Context, dir string, now func() time.Time) (Inspection, error) {
+	if err := ensureDir(dir); err != nil {
+		return nil, err
+	}
+	client, err := control.Dial(dir)
+	switch {
+	case err == nil:
+		return client, nil
+	case !errors.Is(err, control.ErrNotRunning):
+		return nil, err
+	}
+	id, err := identity.Load(dir)
+	if err != nil {
+		return nil, err
+	}
+	o := &stopped{dir: dir, id: id, now: now}
+	o.journal, err = journal.OpenReadOnly(ctx, filepath.Join(dir, journalFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	return o, nil
+}
+
+// Inspection is a gate to look at.
+type Inspection interface {
+	control.Backend
+	Close() error
+}
+
+// stopped answers from the files of a gate that is not running. The journal is
+// nil when the gate never ran.
+type stopped struct {
+	dir     string
+	id      *identity.Identity
+	journal *journal.Reader
+	now     func() time.Time
+}
+
+// Close implements Inspection.
+func (o *stopped) Close() error {
+	if o.journal == nil {
+		return nil
+	}
+	return o.journal.Close()
+}
+
+// Status implements control.Backend.
+func (o *stopped) Status(ctx context.Context) (control.Status, error) {
+	mind, err := o.mind(ctx)
+	if err != nil {
+		return control.Status{}, err
+	}
+	st := mind.Status(o.now())
+	out := control.StatusOf(st, nil)
+	out.Gate, out.Event, out.Central, out.LastSeq = o.id.Name, o.id.Event, control.Offline, 0
+	if o.journal == nil {
+		return out, nil
+	}
+	marks, err := o.journal.Watermarks(ctx)
+	if err != nil {
+		return out, err
+	}
+	out.JournalRows, out.Unsent = o.journal.Rows(), o.journal.Unsent()
+	if len(marks) > 0 {
+		out.LastSeq = marks[len(marks)-1].Last.Seq
+	}
+	return out, nil
+}
+
+// Verify implements control.Backend.
+func (o *stopped) Verify(ctx context.Context, code []byte) (control.Verdict, error) {
+	mind, err := o.mind(ctx)
+	if err != nil {
+		return control.Verdict{}, err
+	}
+	start := o.now()
+	r := engine.Result{Decision: mind.Verify(start, "", "", code)}
+	r.Decide = o.now().Sub(start)
+	if r.Ticket != 0 {
+		r.TicketID = syncproto.TicketID(o.id.Stream, r.Ticket)
+	}
+	return control.VerdictOf(r), nil
+}
+
+// Journal implements control.Backend.
+func (o *stopped) Journal(ctx context.Context, fn func(control.Line) error) error {
+	if o.journal == nil {
+		return nil
+	}
+	return lines(ctx, o.journal, o.id.Stream, fn)
+}
+
+// mind makes a node as the gate would at start, for an incarnation that never
+// opens.
+func (o *stopped) mind(ctx context.Context) (*node.Node, error) {
+	hashKey, err := o.id.OpenHashKey()
+	if err != nil {
+		return nil, err
+	}
+	mind, err := node.New(node.Config{
+		Device: o.id.Device, Event: o.id.Event, Stream: o.id.Stream, Pinned: o.id.Pinned, Trust: &o.id.Trust, HashKey: hashKey,
+		Incarnation: uuid.Max, NextSeq: 1, Jitter: func() float64 { return 0 },
+	})
+	if err != nil {
+		return nil, err
+	}
+	if o.journal != nil {
+		if err := o.journal.Entries(ctx, func(e *syncproto.Entry) error { mind.Own(e); return nil }); err != nil {
+			return nil, err
+		}
+	}
+	rep, loaded, err := loadReplica(ctx, replica.Config{Path: filepath.Join(o.dir, replicaFile)})
+	if err != nil {
+		return nil, err
+	}
+	if loaded != nil {
+		mind.Restore(o.now(), *loaded)
+		return mind, rep.Close()
+	}
+	return mind, nil
+}

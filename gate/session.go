@@ -1,0 +1,294 @@
+package gate
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/google/uuid"
+
+	"gatehouse/gate/engine"
+	"gatehouse/gate/identity"
+	"gatehouse/gate/journal"
+	"gatehouse/gate/lane"
+	"gatehouse/gate/node"
+	"gatehouse/gate/replica"
+	"gatehouse/gate/syncer"
+	"gatehouse/hardware"
+	"gatehouse/hardware/serialscan"
+	"gatehouse/syncproto"
+	"gatehouse/syncproto/wire"
+)
+
+// Files of a data directory, beside the identity.
+const (
+	journalFile = "journal.db"
+	replicaFile = "replica.db"
+	chunkDir    = "snapshot"
+)
+
+// session is everything that depends on one opening of the journal.
+type session struct {
+	gate    *Gate
+	journal *journal.Journal
+	engine  *engine.Engine
+	syncer  *syncer.Syncer
+	lanes   []*lane.Lane
+}
+
+// open builds a session from what is on disk, as after a power cut.
+func (g *Gate) open(ctx context.Context) (_ *session, err error) {
+	s := &session{gate: g}
+	if s.journal, err = g.openJournal(ctx); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.journal.Close())
+		}
+	}()
+	mind, rep, err := g.openMind(ctx, s.journal)
+	if err != nil {
+		return nil, err
+	}
+	s.engine, err = engine.New(engine.Config{
+		Node: mind, Journal: s.journal, Stream: g.id.Stream, Now: g.cfg.Now, Act: func(out node.Output) { s.syncer.Act(out) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.openSyncer(rep); err != nil {
+		return nil, err
+	}
+	return s, s.openLanes()
+}
+
+// openJournal opens the journal. One that is damaged is moved aside, never
+// deleted: a gate must be able to admit again.
+func (g *Gate) openJournal(ctx context.Context) (*journal.Journal, error) {
+	cfg := journal.Config{
+		Path: filepath.Join(g.cfg.Dir, journalFile), Device: g.id.Device, Key: g.id.Key(), Now: g.cfg.Now, NewID: newID,
+		OnCommit: g.metrics.Commit,
+	}
+	j, err := journal.Open(ctx, cfg)
+	if !errors.Is(err, journal.ErrCorrupt) {
+		return j, err
+	}
+	to, moveErr := journal.MoveAside(cfg.Path, g.cfg.Now())
+	if moveErr != nil {
+		return nil, errors.Join(err, moveErr)
+	}
+	g.cfg.Logger.Error("the journal was damaged; it was moved aside and a new one started", "moved_to", to, "err", err)
+	return journal.Open(ctx, cfg)
+}
+
+func newID() uuid.UUID {
+	id, err := uuid.NewV7()
+	if err != nil {
+		panic(err) // the system's random source failed: no id, and so no journal, is safe
+	}
+	return id
+}
+
+// openMind makes the node from the journal and the replica.
+func (g *Gate) openMind(ctx context.Context, j *journal.Journal) (*node.Node, *replica.Replica, error) {
+	cfg, err := g.nodeConfig(ctx, j)
+	if err != nil {
+		return nil, nil, err
+	}
+	mind, err := node.New(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	err = j.Entries(ctx, func(e *syncproto.Entry) error {
+		mind.Own(e)
+		return nil
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("read journal: %w", err)
+	}
+	rep, loaded, err := loadReplica(ctx, g.replicaConfig())
+	if err != nil {
+		g.cfg.Logger.Warn("the replica cannot be used; asking central for a new one", "err", err)
+	}
+	if loaded != nil {
+		mind.Restore(g.cfg.Now(), *loaded)
+	}
+	return mind, rep, nil
+}
+
+func (g *Gate) nodeConfig(ctx context.Context, j *journal.Journal) (node.Config, error) {
+	hashKey, err := g.id.OpenHashKey()
+	if err != nil {
+		return node.Config{}, err
+	}
+	marks, err := j.Watermarks(ctx)
+	if err != nil {
+		return node.Config{}, fmt.Errorf("read journal: %w", err)
+	}
+	cfg := node.Config{
+		Device: g.id.Device, Event: g.id.Event, Stream: g.id.Stream, Pinned: g.id.Pinned, Trust: &g.id.Trust, HashKey: hashKey,
+		Guard: g.cfg.Guard, Incarnation: j.Incarnation(), NextSeq: j.Last().Seq + 1, Last: j.LastT(), Parent: j.Parent(),
+		Ratchet: g.id.Ratchet, Jitter: g.cfg.Jitter, Timing: g.cfg.Timing, App: g.cfg.App,
+	}
+	if cfg.Guard == 0 {
+		cfg.Guard = -1 // to the node, 0 is the default
+	}
+	for _, l := range g.cfg.Lanes {
+		cfg.Lanes = append(cfg.Lanes, l.LaneConfig)
+	}
+	for _, m := range marks {
+		cfg.Journal = append(cfg.Journal, node.Watermark{Incarnation: m.Incarnation, Last: m.Last.Seq, Acked: m.Acked.Seq})
+	}
+	return cfg, nil
+}
+
+func (g *Gate) replicaConfig() replica.Config {
+	return replica.Config{Path: filepath.Join(g.cfg.Dir, replicaFile)}
+}
+
+// loadReplica opens and reads the replica. Without a usable one all results are
+// nil, with an error where there was a file.
+func loadReplica(ctx context.Context, cfg replica.Config) (*replica.Replica, *node.Loaded, error) {
+	if _, err := os.Stat(cfg.Path); errors.Is(err, os.ErrNotExist) {
+		return nil, nil, nil
+	}
+	rep, err := replica.Open(ctx, cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	pos, err := rep.Position(ctx)
+	if err != nil {
+		return nil, nil, errors.Join(err, rep.Close())
+	}
+	loaded := &node.Loaded{Cursor: pos.Cursor, Seq: pos.Seq, ServerMS: pos.ServerMS}
+	if err := rep.Load(ctx, func(rec *syncproto.Record) error { loaded.Add(rec); return nil }); err != nil {
+		return nil, nil, errors.Join(err, rep.Close())
+	}
+	return rep, loaded, nil
+}
+
+func (s *session) openSyncer(rep *replica.Replica) error {
+	g := s.gate
+	client, err := NewClient(g.id, g.cfg, func() *syncproto.TrustBundle {
+		if t := s.engine.Trust(); t != nil {
+			return t
+		}
+		return &g.id.Trust
+	})
+	if err != nil {
+		return err
+	}
+	s.syncer = syncer.New(syncer.Config{
+		Client: client, Feed: s.engine.Feed, Journal: s.journal, Stream: g.id.Stream,
+		ReplicaConfig: g.replicaConfig(), Replica: rep, ChunkDir: filepath.Join(g.cfg.Dir, chunkDir),
+		SaveRatchet: s.saveSession, Now: g.cfg.Now, Logger: g.cfg.Logger,
+	})
+	return nil
+}
+
+// NewClient makes the protocol client of an enrolled gate.
+func NewClient(id *identity.Identity, cfg Config, trust func() *syncproto.TrustBundle) (*wire.Client, error) {
+	client, err := wire.NewClient(wire.ClientConfig{
+		Do: syncer.Doer(&http.Client{Transport: syncer.Transport()}, id.Central), Device: id.Device, Key: id.Key(),
+		Central: id.Trust.Central, Trust: trust, Now: cfg.Now, Rand: cfg.Rand,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("client for central: %w", err)
+	}
+	return client, nil
+}
+
+// EnrolClient makes the client of a box that is not a gate yet.
+func EnrolClient(cfg Config) func(ed25519.PrivateKey, string) (*wire.Client, error) {
+	return func(key ed25519.PrivateKey, central string) (*wire.Client, error) {
+		return wire.NewClient(wire.ClientConfig{
+			Do: syncer.Doer(&http.Client{Transport: syncer.Transport()}, central), Key: key, Now: cfg.Now, Rand: cfg.Rand,
+		})
+	}
+}
+
+// saveSession keeps what the next hello needs, before it can be needed.
+func (s *session) saveSession(ratchet string) error {
+	id := s.gate.id
+	id.Ratchet = ratchet
+	if t := s.engine.Trust(); t != nil {
+		id.Trust = *t
+	}
+	return id.Save(s.gate.cfg.Dir)
+}
+
+func (s *session) openLanes() error {
+	for i, spec := range s.gate.cfg.Lanes {
+		scan, err := s.gate.scanner(spec)
+		if err != nil {
+			return err
+		}
+		s.lanes = append(s.lanes, lane.New(lane.Config{
+			Name: spec.Name, Index: i, Scan: scan, Gate: s.engine, Show: s.gate.answered,
+		}))
+	}
+	return nil
+}
+
+func (g *Gate) scanner(spec lane.Spec) (hardware.Scanner, error) {
+	cfg, err := serialscan.ParseURL(spec.Scanner)
+	if err != nil {
+		return nil, fmt.Errorf("lane %s: %w", spec.Name, err)
+	}
+	cfg.Now, cfg.Rand = g.cfg.Now, rand.Float64
+	switch {
+	case cfg.Settle != 0: // the URL has its own
+	case g.cfg.Settle == 0:
+		cfg.Settle = -1 // to the driver, 0 is the default
+	default:
+		cfg.Settle = g.cfg.Settle
+	}
+	scan, err := serialscan.New(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("lane %s: %w", spec.Name, err)
+	}
+	return scan, nil
+}
+
+// run works until ctx ends, then closes everything in the order that loses
+// nothing: lanes first, the journal last.
+func (s *session) run(ctx context.Context) {
+	log := s.gate.cfg.Logger
+	linkCtx, stopLink := context.WithCancel(context.WithoutCancel(ctx))
+	var lanes, link sync.WaitGroup
+	link.Go(func() { supervise(linkCtx, log, "engine", s.engine.Run) })
+	link.Go(func() {
+		if err := s.syncer.Run(linkCtx); err != nil {
+			log.Warn("close replica", "err", err)
+		}
+	})
+	for _, l := range s.lanes {
+		lanes.Go(func() { supervise(ctx, log, "lane "+l.Name(), l.Run) })
+	}
+	lanes.Wait()
+	stopLink()
+	link.Wait()
+	if err := s.journal.Close(); err != nil {
+		log.Error("close journal", "err", err)
+	}
+}
+
+// close is for a session that never ran.
+func (s *session) close() error { return s.journal.Close() }
+
+// scannersSettled reports that every scanner is open, or known not to be there.
+func (s *session) scannersSettled() bool {
+	for _, l := range s.lanes {
+		if l.Status().State == hardware.StateOff {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,228 @@
+// Package syncer is the network shell round a gate's node: it carries the node's
+// calls to central and the answers back, and keeps the replica file up with the
+// pages that the node has applied. It decides nothing.
+//
+// Each conversation runs in a goroutine of its own, so that a push that hangs
+// never delays a page. Everything that touches a file goes through one queue in
+// the order in which the node asked for it.
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"gatehouse/gate/node"
+	"gatehouse/gate/replica"
+	"gatehouse/syncproto"
+	"gatehouse/syncproto/wire"
+)
+
+// Journal is what the syncer needs of the journal; *journal.Journal is one.
+type Journal interface {
+	Range(ctx context.Context, inc uuid.UUID, first uint64, maxEntries, maxBytes int) (syncproto.PushRequest, error)
+	Rewind(ctx context.Context, p syncproto.Position) error
+}
+
+// Config is what a Syncer is made of. Everything is required unless it says
+// otherwise.
+type Config struct {
+	Client  *wire.Client
+	Feed    func(node.Input)
+	Journal Journal
+	Stream  uuid.UUID
+	// ReplicaConfig says where the replica file is.
+	ReplicaConfig replica.Config
+	// Replica is the open replica; nil when there is none yet.
+	Replica *replica.Replica
+	// ChunkDir keeps the chunks of an unfinished snapshot.
+	ChunkDir string
+	// SaveRatchet keeps the value for the next hello.
+	SaveRatchet func(string) error
+	Now         func() time.Time
+	Logger      *slog.Logger
+	// Timeout bounds one exchange, a long poll's wait not counted. Defaults to 15 s.
+	Timeout time.Duration
+}
+
+// storesMax bounds the file work that waits; beyond it the downlink waits.
+const storesMax = 16
+
+// callsMax is one place for each conversation: the node has one call of a kind
+// under way at most.
+const callsMax = int(node.CallHeartbeat) + 1
+
+// Syncer is made by New and works while Run does.
+type Syncer struct {
+	cfg     Config
+	calls   chan node.Call
+	stores  chan func(context.Context)
+	done    chan struct{}
+	replica *replica.Replica // owned by the store queue
+	failing [callsMax]atomic.Bool
+}
+
+// New makes a Syncer.
+func New(cfg Config) *Syncer {
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 15 * time.Second
+	}
+	return &Syncer{
+		cfg: cfg, replica: cfg.Replica, done: make(chan struct{}),
+		calls: make(chan node.Call, callsMax), stores: make(chan func(context.Context), storesMax),
+	}
+}
+
+// Act takes what a step asks for. After Run has ended it does nothing.
+func (s *Syncer) Act(out node.Output) {
+	if out.Ratchet != "" {
+		s.store(func(context.Context) { s.logged("keep session value", s.cfg.SaveRatchet(out.Ratchet)) })
+	}
+	for _, p := range out.Acked {
+		s.store(func(ctx context.Context) { s.logged("keep watermark", s.cfg.Journal.Rewind(ctx, p)) })
+	}
+	if out.Store != nil {
+		s.store(func(ctx context.Context) { s.apply(ctx, out.Store) })
+	}
+	for _, c := range out.Calls {
+		select {
+		case s.calls <- c:
+		case <-s.done:
+		}
+	}
+}
+
+func (s *Syncer) store(f func(context.Context)) {
+	select {
+	case s.stores <- f:
+	case <-s.done:
+	}
+}
+
+func (s *Syncer) logged(what string, err error) {
+	if err != nil && !errors.Is(err, context.Canceled) {
+		s.cfg.Logger.Warn(what, "err", err)
+	}
+}
+
+// apply writes a page. A replica that cannot be written is given up: memory goes
+// on serving, and the node asks for a snapshot.
+func (s *Syncer) apply(ctx context.Context, p *syncproto.Page) {
+	if s.replica == nil {
+		return
+	}
+	err := s.replica.Apply(ctx, p)
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	s.cfg.Logger.Error("replica file cannot be written; asking central for a new one", "err", err)
+	s.logged("close replica", s.replica.Close())
+	s.replica = nil
+	s.cfg.Feed(node.ReplicaLost{})
+}
+
+// Run carries calls until ctx ends; then it waits for those under way and closes
+// the replica.
+func (s *Syncer) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { s.work(ctx) })
+	for {
+		select {
+		case <-ctx.Done():
+			close(s.done)
+			wg.Wait()
+			if s.replica != nil {
+				return s.replica.Close()
+			}
+			return nil
+		case c := <-s.calls:
+			wg.Go(func() { s.cfg.Feed(s.carry(ctx, c)) })
+		}
+	}
+}
+
+func (s *Syncer) work(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case f := <-s.stores:
+			f(ctx)
+		}
+	}
+}
+
+// carry makes one exchange with central.
+func (s *Syncer) carry(ctx context.Context, c node.Call) node.Answer {
+	a := node.Answer{Call: c, Sent: s.cfg.Now()}
+	timeout := s.cfg.Timeout
+	switch c.Kind {
+	case node.CallChanges:
+		timeout += time.Duration(c.Changes.WaitMS) * time.Millisecond
+	case node.CallSnapshot:
+		timeout = snapshotMax
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	a.Err = s.exchange(ctx, c, &a)
+	a.Received = s.cfg.Now()
+	s.tell(c.Kind, a.Err)
+	return a
+}
+
+// tell logs the first failure of a row and its end for the operator, and each
+// further one for whoever looks closer.
+func (s *Syncer) tell(kind node.CallKind, err error) {
+	switch {
+	case errors.Is(err, context.Canceled):
+	case err == nil:
+		if s.failing[kind].Swap(false) {
+			s.cfg.Logger.Info("central answers again", "call", kind.String())
+		}
+	case s.failing[kind].Swap(true):
+		s.cfg.Logger.Debug("central still fails", "call", kind.String(), "err", err)
+	default:
+		s.cfg.Logger.Warn("central fails; lanes go on, this is tried again", "call", kind.String(), "err", err)
+	}
+}
+
+func (s *Syncer) exchange(ctx context.Context, c node.Call, a *node.Answer) error {
+	switch c.Kind {
+	case node.CallHello:
+		r, err := s.cfg.Client.Hello(ctx, c.Hello)
+		a.Hello = &r
+		return err
+	case node.CallSnapshot:
+		loaded, err := s.snapshot(ctx)
+		a.Loaded = loaded
+		return err
+	case node.CallChanges:
+		p, err := s.cfg.Client.Changes(ctx, c.Changes)
+		a.Page = &p
+		return err
+	case node.CallPush:
+		return s.push(ctx, c.Push, a)
+	case node.CallHeartbeat:
+		r, err := s.cfg.Client.Heartbeat(ctx, c.Heartbeat)
+		a.Heartbeat = &r
+		return err
+	}
+	return fmt.Errorf("unknown call %d", c.Kind)
+}
+
+func (s *Syncer) push(ctx context.Context, r node.PushRange, a *node.Answer) error {
+	req, err := s.cfg.Journal.Range(ctx, r.Incarnation, r.First,
+		min(r.Limits.PushEntries, syncproto.PushEntriesMax), min(r.Limits.PushBytes, syncproto.PushBytesMax))
+	if err != nil {
+		return fmt.Errorf("read journal to push: %w", err)
+	}
+	reply, err := s.cfg.Client.Push(ctx, req)
+	a.Push = &reply
+	return err
+}
