@@ -91,13 +91,13 @@ type eventFlag uint32
 
 func addEvent(c *cobra.Command, no *eventFlag) {
 	c.Flags().Uint32Var((*uint32)(no), "event", 0, "number of the event, as printed by central event create (required)")
-	require(c, "event")
+	needs(c, "event")
 }
 
 func (e eventFlag) no() syncproto.EventNo { return syncproto.EventNo(e) }
 
-// require makes flags required.
-func require(c *cobra.Command, flags ...string) {
+// needs makes flags required.
+func needs(c *cobra.Command, flags ...string) {
 	for _, flag := range flags {
 		if err := c.MarkFlagRequired(flag); err != nil {
 			panic(err) // the flag is not defined: a mistake in this program

@@ -78,7 +78,7 @@ counts; what it adds from now on is kept and marked as not trusted.`,
 	addEvent(c, &event)
 	addName(c, &name)
 	c.Flags().StringVar(&reason, "reason", "", "why, for whoever asks later (required)")
-	require(c, "reason")
+	needs(c, "reason")
 	return c
 }
 
@@ -136,5 +136,5 @@ func stamp(t time.Time) string {
 
 func addName(c *cobra.Command, name *string) {
 	c.Flags().StringVar(name, "name", "", "name of the gate (required)")
-	require(c, "name")
+	needs(c, "name")
 }

@@ -25,6 +25,6 @@ func (a *app) keeper() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&data, "data", "", "data directory of central (required)")
-	require(c, "data")
+	needs(c, "data")
 	return c
 }

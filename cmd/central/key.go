@@ -51,6 +51,6 @@ heard of it; the key before it stays valid for a day.`,
 	}
 	w.add(c)
 	c.Flags().StringVar(&purpose, "purpose", "", "which key: ticket or online (required)")
-	require(c, "purpose")
+	needs(c, "purpose")
 	return c
 }

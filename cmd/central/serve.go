@@ -46,7 +46,7 @@ On a loopback address it speaks plain HTTP. Any other address needs --tls-cert a
 	flags.StringVar(&f.key, "tls-key", "", "file of the TLS key, PEM")
 	flags.BoolVar(&f.insecure, "insecure-http", false, "speak plain HTTP on an address that others can reach: whoever shares the network\ncan read the attendance page and the gates' traffic, though not forge it;\nuse it behind a proxy that ends TLS")
 	flags.TextVar(&f.level, "log-level", slog.LevelInfo, "least level of what is logged: DEBUG, INFO, WARN or ERROR")
-	require(c, "listen")
+	needs(c, "listen")
 	return c
 }
 

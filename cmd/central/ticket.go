@@ -148,7 +148,7 @@ func (a *app) ticketQR() *cobra.Command {
 	addEvent(c, &event)
 	addReference(c, &reference)
 	c.Flags().StringVar(&out, "out", "", "file to write; its extension, .png or .svg, says in which format (required)")
-	require(c, "out")
+	needs(c, "out")
 	return c
 }
 
@@ -210,7 +210,7 @@ func (a *app) ticketRevoke() *cobra.Command {
 	addEvent(c, &event)
 	addReference(c, &reference)
 	c.Flags().StringVar(&reason, "reason", "", "why, for whoever asks later (required)")
-	require(c, "reason")
+	needs(c, "reason")
 	return c
 }
 
@@ -246,5 +246,5 @@ func (a *app) ticketReissue() *cobra.Command {
 
 func addReference(c *cobra.Command, reference *string) {
 	c.Flags().StringVar(reference, "reference", "", "the ticket's reference, as the CSV file had it (required)")
-	require(c, "reference")
+	needs(c, "reference")
 }
