@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"gatehouse/syncproto"
+	"gatehouse/syncproto/admission"
 )
 
 // answer takes what came of a call.
@@ -76,7 +77,7 @@ func (n *Node) page(now time.Time, a Answer, out *Output) {
 		return
 	}
 	n.know.apply(p.Records, n.observer(now))
-	n.settle()
+	n.lanes.settle(n.know.rules)
 	l.cursor, l.seq, l.head, l.serverMS, l.pageAt = p.Next, p.To, p.Head, p.ServerMS, now
 	out.Store = p
 	l.done(now, CallChanges, 0)
@@ -91,21 +92,21 @@ func (n *Node) Own(e *syncproto.Entry) {
 // joined: what this gate did, or heard of, stays true whatever central holds.
 func (n *Node) Restore(now time.Time, l Loaded) {
 	n.know.replace(&l, n.observer(now))
-	n.settle()
+	n.lanes.settle(n.know.rules)
 	n.link.cursor, n.link.seq, n.link.serverMS = l.Cursor, l.Seq, l.ServerMS
 	n.link.head = max(n.link.head, l.Seq)
 	n.link.needSnapshot = false
 }
 
-// settle resolves the lanes against the rules in force.
-func (n *Node) settle() {
-	if n.know.rules == nil {
+// settle resolves the lanes against the rules in force, nil before the first.
+func (ls lanes) settle(rules *admission.Rules) {
+	if rules == nil {
 		return
 	}
-	for i := range n.lanes {
-		l := &n.lanes[i]
+	for i := range ls {
+		l := &ls[i]
 		var err error
-		l.lane, err = n.know.rules.Lane(l.Zone, l.Direction)
+		l.lane, err = rules.Lane(l.Zone, l.Direction)
 		l.ok = err == nil
 	}
 }

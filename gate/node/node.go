@@ -82,7 +82,7 @@ type Watermark struct {
 type Node struct {
 	cfg    Config
 	hasher *credential.Hasher
-	lanes  []laneState
+	lanes  lanes
 	clock  clock
 	seq    uint64 // of the next entry
 	broken bool   // journal failed: fail closed
@@ -92,6 +92,8 @@ type Node struct {
 	counts Counts
 	link   link
 }
+
+type lanes []laneState
 
 type laneState struct {
 	LaneConfig
@@ -122,7 +124,7 @@ func New(cfg Config) (*Node, error) {
 	if cfg.Trust != nil {
 		n.know.setTrust(cfg.Trust)
 	}
-	n.lanes = make([]laneState, len(cfg.Lanes))
+	n.lanes = make(lanes, len(cfg.Lanes))
 	for i, l := range cfg.Lanes {
 		n.lanes[i] = laneState{LaneConfig: l}
 	}

@@ -52,7 +52,7 @@ type guarded struct {
 func (n *Node) scan(now time.Time, in Scan, out *Output) {
 	l := &n.lanes[in.Lane]
 	code := n.hasher.Sum(in.Text)
-	if n.guard(now, l, code, out) {
+	if l.guard(now, n.cfg.Guard, code, out) {
 		n.counts.add(out.Decision)
 		return
 	}
@@ -61,19 +61,19 @@ func (n *Node) scan(now time.Time, in Scan, out *Output) {
 	if out.Journal = journalled(d); out.Journal {
 		n.reserve(now, l, out)
 	}
-	n.remember(now, l, *d)
+	l.remember(now, *d)
 	n.counts.add(*d)
 }
 
 // guard answers a code that this lane has just read. An opened lane is not
 // opened twice; a refusal is repeated.
-func (n *Node) guard(now time.Time, l *laneState, code syncproto.CodeHash, out *Output) bool {
+func (l *laneState) guard(now time.Time, within time.Duration, code syncproto.CodeHash, out *Output) bool {
 	for i := range l.recent {
 		g := &l.recent[i]
 		if g.code != code || g.at.IsZero() {
 			continue
 		}
-		if age := now.Sub(g.at); age < 0 || age >= n.cfg.Guard {
+		if age := now.Sub(g.at); age < 0 || age >= within {
 			return false
 		}
 		g.at = now
@@ -86,8 +86,10 @@ func (n *Node) guard(now time.Time, l *laneState, code syncproto.CodeHash, out *
 	return false
 }
 
-func (n *Node) remember(now time.Time, l *laneState, d Decision) {
-	if n.cfg.Guard < 0 || d.Reason == syncproto.ReasonDeviceFault || d.Reason == syncproto.ReasonNotReady {
+// remember keeps an answer for the guard. A device problem is not an answer to the
+// guest: the next read tries again.
+func (l *laneState) remember(now time.Time, d Decision) {
+	if d.Reason == syncproto.ReasonDeviceFault || d.Reason == syncproto.ReasonNotReady {
 		return
 	}
 	for i := range l.recent {
