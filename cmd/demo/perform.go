@@ -15,7 +15,7 @@ func (s *show) guide() {
 	hand, _ := s.crowd.keep() // a demo has far more tickets than it can keep
 	central, gate := filepath.Join(s.bin, "central"), filepath.Join(s.bin, "gate")
 	s.say("\n%s", s.bold("Look at"))
-	s.say("  attendance     %s", s.central.url)
+	s.say("  attendance     %s/events/%s/attendance", s.central.url, s.event)
 	for _, g := range s.gates {
 		for _, l := range g.lanes {
 			s.say("  lane %s        %s", l.name, g.url+"/lane/"+l.name)

@@ -66,8 +66,16 @@ func output(ctx context.Context, screen *os.File, path string, args ...string) (
 	}
 }
 
+// commandLine names a command without its flags: a token may be among them.
 func commandLine(path string, args []string) string {
-	return filepath.Base(path) + " " + strings.Join(args, " ")
+	words := []string{filepath.Base(path)}
+	for _, a := range args {
+		if strings.HasPrefix(a, "-") {
+			break
+		}
+		words = append(words, a)
+	}
+	return strings.Join(words, " ")
 }
 
 func lastLines(b []byte, n int) string {

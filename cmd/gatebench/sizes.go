@@ -1,0 +1,33 @@
+package main
+
+import "time"
+
+// sizes are how much is measured.
+type sizes struct {
+	small, large int           // tickets of the two rosters
+	decisions    int           // decisions per figure
+	admitFor     time.Duration // one lane, and 64 callers
+	callers      int
+	codes        int // tickets that 64 callers may use up
+	event        int // tickets of the event that gates work on
+	scans        int // through the tty
+	revocations  int
+	boots        []int // tickets of the rosters that a gate boots from
+	journalled   int   // check-ins to drain
+}
+
+// fullSizes are those of the figures that README quotes.
+func fullSizes() sizes {
+	return sizes{
+		small: 100_000, large: 1_000_000, decisions: 20_000, admitFor: 5 * time.Second, callers: 64, codes: 200_000,
+		event: 100_000, scans: 1000, revocations: 200, boots: []int{50_000, 1_000_000}, journalled: 45_000,
+	}
+}
+
+// quickSizes take about a second each.
+func quickSizes() sizes {
+	return sizes{
+		small: 1000, large: 10_000, decisions: 400, admitFor: 300 * time.Millisecond, callers: 64, codes: 10_000,
+		event: 2000, scans: 30, revocations: 5, boots: []int{2000, 5000}, journalled: 1500,
+	}
+}
