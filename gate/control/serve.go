@@ -83,7 +83,9 @@ func (l *Listener) Serve(ctx context.Context, b Backend) error {
 	if srv.Shutdown(stop) != nil {
 		_ = srv.Close() // what did not end in time is cut off; there is nobody to tell
 	}
-	<-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("control socket: %w", errors.Join(err, l.dir.close()))
+	}
 	return l.dir.close()
 }
 

@@ -12,46 +12,39 @@ import (
 
 func withPIN(c *Config) { c.PIN = "4711" }
 
-func (b *bench) try(t *testing.T, pin, next string) *http.Response {
+func (b *bench) try(t *testing.T, pin, next string) reply {
 	t.Helper()
-	resp, err := b.client.PostForm(b.url+"/sign-in", url.Values{"pin": {pin}, "next": {next}})
+	form := strings.NewReader(url.Values{"pin": {pin}, "next": {next}}.Encode())
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.url+"/sign-in", form)
 	require.NoError(t, err)
-	require.NoError(t, resp.Body.Close())
-	return resp
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return b.do(t, req)
 }
 
 func (b *bench) status(t *testing.T, path string, cookies ...*http.Cookie) int {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.url+path, nil)
-	require.NoError(t, err)
-	for _, c := range cookies {
-		req.AddCookie(c)
-	}
-	resp, err := b.client.Do(req)
-	require.NoError(t, err)
-	require.NoError(t, resp.Body.Close())
-	return resp.StatusCode
+	return b.get(t, path, cookies...).code
 }
 
 func TestStaffSignInWithThePIN(t *testing.T) {
 	t.Parallel()
 	b := setup(t, withPIN)
-	resp, _ := b.get(t, "/lane/N1")
-	require.Equal(t, http.StatusSeeOther, resp.StatusCode)
-	require.Equal(t, "/sign-in?next=%2Flane%2FN1", resp.Header.Get("Location"))
-	resp, body := b.get(t, resp.Header.Get("Location"))
-	require.Equal(t, http.StatusOK, resp.StatusCode)
-	require.Contains(t, body, `value="/lane/N1"`)
+	resp := b.get(t, "/lane/N1")
+	require.Equal(t, http.StatusSeeOther, resp.code)
+	require.Equal(t, "/sign-in?next=%2Flane%2FN1", resp.header.Get("Location"))
+	resp = b.get(t, resp.header.Get("Location"))
+	require.Equal(t, http.StatusOK, resp.code)
+	require.Contains(t, resp.body, `value="/lane/N1"`)
 	require.Equal(t, http.StatusUnauthorized, b.status(t, "/lane/N1/stream"))
 	css, err := b.assets.url("screen.css")
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, b.status(t, css), "the form needs its looks")
 
 	resp = b.try(t, "4711", "/lane/N1")
-	require.Equal(t, http.StatusSeeOther, resp.StatusCode)
-	require.Equal(t, "/lane/N1", resp.Header.Get("Location"))
-	require.Len(t, resp.Cookies(), 1)
-	c := resp.Cookies()[0]
+	require.Equal(t, http.StatusSeeOther, resp.code)
+	require.Equal(t, "/lane/N1", resp.header.Get("Location"))
+	require.Len(t, resp.cookies, 1)
+	c := resp.cookies[0]
 	require.True(t, c.HttpOnly)
 	require.Equal(t, http.SameSiteStrictMode, c.SameSite)
 	require.NotContains(t, c.Value, "4711")
@@ -70,31 +63,31 @@ func TestStaffSignInWithThePIN(t *testing.T) {
 func TestWrongPINsLockOut(t *testing.T) {
 	t.Parallel()
 	b := setup(t, withPIN)
-	c := b.try(t, "4711", "").Cookies()[0]
+	c := b.try(t, "4711", "").cookies[0]
 	for range wrongMax - 1 {
 		resp := b.try(t, "0000", "")
-		require.Equal(t, http.StatusUnauthorized, resp.StatusCode)
-		require.Empty(t, resp.Cookies())
+		require.Equal(t, http.StatusUnauthorized, resp.code)
+		require.Empty(t, resp.cookies)
 	}
 	resp := b.try(t, "", "")
-	require.Equal(t, http.StatusTooManyRequests, resp.StatusCode)
-	require.Equal(t, "30", resp.Header.Get("Retry-After"))
-	require.Equal(t, http.StatusTooManyRequests, b.try(t, "4711", "").StatusCode, "the right one too")
+	require.Equal(t, http.StatusTooManyRequests, resp.code)
+	require.Equal(t, "30", resp.header.Get("Retry-After"))
+	require.Equal(t, http.StatusTooManyRequests, b.try(t, "4711", "").code, "the right one too")
 	require.Equal(t, http.StatusOK, b.status(t, "/", c), "who is in stays in")
 
 	b.clock.advance(lockout - time.Millisecond)
-	require.Equal(t, http.StatusTooManyRequests, b.try(t, "4711", "").StatusCode)
+	require.Equal(t, http.StatusTooManyRequests, b.try(t, "4711", "").code)
 	b.clock.advance(time.Millisecond)
-	require.Equal(t, http.StatusSeeOther, b.try(t, "4711", "").StatusCode)
-	require.Equal(t, http.StatusUnauthorized, b.try(t, "0000", "").StatusCode, "the count begins anew")
+	require.Equal(t, http.StatusSeeOther, b.try(t, "4711", "").code)
+	require.Equal(t, http.StatusUnauthorized, b.try(t, "0000", "").code, "the count begins anew")
 }
 
 func TestSignInsAreBounded(t *testing.T) {
 	t.Parallel()
 	b := setup(t, withPIN)
-	first := b.try(t, "4711", "").Cookies()[0]
+	first := b.try(t, "4711", "").cookies[0]
 	b.clock.advance(time.Second)
-	second := b.try(t, "4711", "").Cookies()[0]
+	second := b.try(t, "4711", "").cookies[0]
 	for range signInsMax - 1 {
 		b.clock.advance(time.Second)
 		b.try(t, "4711", "")
@@ -118,7 +111,7 @@ func TestSignInLeadsNowhereElse(t *testing.T) {
 func TestAFormThatIsTooLarge(t *testing.T) {
 	t.Parallel()
 	b := setup(t, withPIN)
-	require.Equal(t, http.StatusBadRequest, b.try(t, strings.Repeat("1", formBytesMax), "").StatusCode)
+	require.Equal(t, http.StatusBadRequest, b.try(t, strings.Repeat("1", formBytesMax), "").code)
 }
 
 func TestWithoutAPINThePagesAreForThisMachine(t *testing.T) {
@@ -131,5 +124,5 @@ func TestWithoutAPINThePagesAreForThisMachine(t *testing.T) {
 	}
 	b := setup(t, nil)
 	require.Equal(t, http.StatusOK, b.status(t, "/"))
-	require.Equal(t, http.StatusSeeOther, b.try(t, "anything", "/lane/N1").StatusCode, "there is nothing to sign in to")
+	require.Equal(t, http.StatusSeeOther, b.try(t, "anything", "/lane/N1").code, "there is nothing to sign in to")
 }

@@ -107,14 +107,32 @@ func setup(t *testing.T, change func(*Config)) *bench {
 	return b
 }
 
-func (b *bench) get(t *testing.T, path string) (*http.Response, string) {
+// reply is what came of a request.
+type reply struct {
+	code    int
+	header  http.Header
+	cookies []*http.Cookie
+	body    string
+}
+
+func (b *bench) do(t *testing.T, req *http.Request) reply {
 	t.Helper()
-	resp, err := b.client.Get(b.url + path)
+	resp, err := b.client.Do(req)
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
-	return resp, string(body)
+	return reply{resp.StatusCode, resp.Header, resp.Cookies(), string(body)}
+}
+
+func (b *bench) get(t *testing.T, path string, cookies ...*http.Cookie) reply {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.url+path, nil)
+	require.NoError(t, err)
+	for _, c := range cookies {
+		req.AddCookie(c)
+	}
+	return b.do(t, req)
 }
 
 func scan(decision string, reason syncproto.Reason) engine.Result {
@@ -124,20 +142,20 @@ func scan(decision string, reason syncproto.Reason) engine.Result {
 func TestListLinksToEveryLane(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
-	resp, body := b.get(t, "/")
-	require.Equal(t, http.StatusOK, resp.StatusCode)
-	require.Contains(t, body, `href="/lane/N1"`)
-	require.Contains(t, body, `href="/lane/`+strings.TrimPrefix(laneURL(evil), "/lane/"))
-	require.NotContains(t, body, "<script>alert")
-	require.NotContains(t, body, "<i>")
+	got := b.get(t, "/")
+	require.Equal(t, http.StatusOK, got.code)
+	require.Contains(t, got.body, `href="/lane/N1"`)
+	require.Contains(t, got.body, `href="/lane/`+strings.TrimPrefix(laneURL(evil), "/lane/"))
+	require.NotContains(t, got.body, "<script>alert")
+	require.NotContains(t, got.body, "<i>")
 }
 
 func TestListWithoutLanesSaysWhatToDo(t *testing.T) {
 	t.Parallel()
 	b := setup(t, func(c *Config) { c.Lanes = nil })
-	_, body := b.get(t, "/")
-	require.Contains(t, body, "no lanes")
-	require.Contains(t, body, "--lane")
+	got := b.get(t, "/")
+	require.Contains(t, got.body, "no lanes")
+	require.Contains(t, got.body, "--lane")
 }
 
 func TestALaneWithMarkupInItsName(t *testing.T) {
@@ -146,11 +164,11 @@ func TestALaneWithMarkupInItsName(t *testing.T) {
 	r := scan(node.Deny, syncproto.ReasonDuplicate)
 	r.Of = node.Use{At: start, Gate: "<u>South</u>", Lane: "<s>S1</s>"}
 	b.Show(evil, r)
-	resp, body := b.get(t, laneURL(evil))
-	require.Equal(t, http.StatusOK, resp.StatusCode)
-	require.Contains(t, body, "&lt;script&gt;alert(1)&lt;/script&gt;")
+	got := b.get(t, laneURL(evil))
+	require.Equal(t, http.StatusOK, got.code)
+	require.Contains(t, got.body, "&lt;script&gt;alert(1)&lt;/script&gt;")
 	for _, markup := range []string{"<script>alert", "<b>main", "<u>", "<s>", "<i>"} {
-		require.NotContains(t, body, markup)
+		require.NotContains(t, got.body, markup)
 	}
 	stream := b.open(t, laneURL(evil)+"/stream", "")
 	require.Equal(t, stateRefuse, stream.answer(t).State)
@@ -160,11 +178,11 @@ func TestAnUnknownLane(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
 	for _, path := range []string{"/lane/S1", "/lane/n1", "/lane/%ff", "/lane/%2e%2e", "/lane/N1%00"} {
-		resp, body := b.get(t, path)
-		require.Equal(t, http.StatusNotFound, resp.StatusCode, path)
-		require.Contains(t, body, "All lanes")
-		resp, _ = b.get(t, path+"/stream")
-		require.Equal(t, http.StatusNotFound, resp.StatusCode, path)
+		got := b.get(t, path)
+		require.Equal(t, http.StatusNotFound, got.code, path)
+		require.Contains(t, got.body, "All lanes")
+		got = b.get(t, path+"/stream")
+		require.Equal(t, http.StatusNotFound, got.code, path)
 	}
 	b.Show("S1", scan(node.Admit, syncproto.ReasonAdmitted)) // left out, and nothing breaks
 }
@@ -172,60 +190,60 @@ func TestAnUnknownLane(t *testing.T) {
 func TestAPageWithoutJavaScriptShowsTheAnswer(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
-	_, body := b.get(t, "/lane/N1")
-	require.Contains(t, body, `data-state="wait"`)
-	require.Contains(t, body, `<noscript><meta http-equiv="refresh" content="1"></noscript>`)
+	got := b.get(t, "/lane/N1")
+	require.Contains(t, got.body, `data-state="wait"`)
+	require.Contains(t, got.body, `<noscript><meta http-equiv="refresh" content="1"></noscript>`)
 
 	b.Show("N1", scan(node.Admit, syncproto.ReasonAdmitted))
-	_, body = b.get(t, "/lane/N1")
-	require.Contains(t, body, `data-state="admit"`)
-	require.Contains(t, body, "ADMIT")
-	require.Contains(t, body, "Welcome. Let the guest through.")
-	require.Contains(t, body, "20:00:00")
+	got = b.get(t, "/lane/N1")
+	require.Contains(t, got.body, `data-state="admit"`)
+	require.Contains(t, got.body, "ADMIT")
+	require.Contains(t, got.body, "Welcome. Let the guest through.")
+	require.Contains(t, got.body, "20:00:00")
 
 	b.clock.advance(b.cfg.Hold + refresh - time.Millisecond)
-	_, body = b.get(t, "/lane/N1")
-	require.Contains(t, body, `data-state="admit"`, "a reload may come this late")
+	got = b.get(t, "/lane/N1")
+	require.Contains(t, got.body, `data-state="admit"`, "a reload may come this late")
 	b.clock.advance(time.Millisecond)
-	_, body = b.get(t, "/lane/N1")
-	require.Contains(t, body, `data-state="wait"`, "an admission leaves by itself")
+	got = b.get(t, "/lane/N1")
+	require.Contains(t, got.body, `data-state="wait"`, "an admission leaves by itself")
 
 	b.Show("N1", scan(node.Deny, syncproto.ReasonUnpaid))
 	b.clock.advance(24 * time.Hour)
-	_, body = b.get(t, "/lane/N1")
-	require.Contains(t, body, `data-state="refuse"`, "a refusal stays")
-	_, body = b.get(t, "/lane/N2")
-	require.Contains(t, body, `data-state="wait"`, "on its own lane only")
+	got = b.get(t, "/lane/N1")
+	require.Contains(t, got.body, `data-state="refuse"`, "a refusal stays")
+	got = b.get(t, "/lane/N2")
+	require.Contains(t, got.body, `data-state="wait"`, "on its own lane only")
 	b.Show("N1", scan(node.Admit, syncproto.ReasonAdmitted))
-	_, body = b.get(t, "/lane/N1")
-	require.Contains(t, body, `data-state="admit"`, "until the next scan")
+	got = b.get(t, "/lane/N1")
+	require.Contains(t, got.body, `data-state="admit"`, "until the next scan")
 }
 
 func TestAProblemOfTheDeviceIsOnTheListAndTheLane(t *testing.T) {
 	t.Parallel()
 	b := setup(t, func(c *Config) { c.Lanes[0].Scanner = scanner(hardware.StateAbsent) })
-	_, body := b.get(t, "/")
-	require.Contains(t, body, "scanner is not connected")
-	_, body = b.get(t, "/lane/N1")
-	require.Contains(t, body, `data-state="problem"`)
+	got := b.get(t, "/")
+	require.Contains(t, got.body, "scanner is not connected")
+	got = b.get(t, "/lane/N1")
+	require.Contains(t, got.body, `data-state="problem"`)
 	b.Show("N1", scan(node.Deny, syncproto.ReasonUnpaid))
-	_, body = b.get(t, "/lane/N1")
-	require.Contains(t, body, `data-state="refuse"`)
-	require.Contains(t, body, `<p id="problem"><b>Device problem.</b>`, "the refusal does not hide it")
+	got = b.get(t, "/lane/N1")
+	require.Contains(t, got.body, `data-state="refuse"`)
+	require.Contains(t, got.body, `<p id="problem"><b>Device problem.</b>`, "the refusal does not hide it")
 }
 
 func TestHeadersForbidEverythingForeign(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
-	resp, body := b.get(t, "/lane/N1")
-	csp := resp.Header.Get("Content-Security-Policy")
+	got := b.get(t, "/lane/N1")
+	csp := got.header.Get("Content-Security-Policy")
 	require.Contains(t, csp, "default-src 'none'")
 	require.NotContains(t, csp, "unsafe")
-	require.Equal(t, "no-store", resp.Header.Get("Cache-Control"))
-	require.Equal(t, "nosniff", resp.Header.Get("X-Content-Type-Options"))
-	require.NotContains(t, body, "style=")
-	require.NotContains(t, body, " onclick")
-	require.Equal(t, strings.Count(body, "<script"), strings.Count(body, `<script src="/screen/`))
+	require.Equal(t, "no-store", got.header.Get("Cache-Control"))
+	require.Equal(t, "nosniff", got.header.Get("X-Content-Type-Options"))
+	require.NotContains(t, got.body, "style=")
+	require.NotContains(t, got.body, " onclick")
+	require.Equal(t, strings.Count(got.body, "<script"), strings.Count(got.body, `<script src="/screen/`))
 }
 
 func TestAssetsAreKeptForEverUnderTheirHash(t *testing.T) {
@@ -234,15 +252,15 @@ func TestAssetsAreKeptForEverUnderTheirHash(t *testing.T) {
 	for _, name := range []string{"lane.js", "screen.css", "icon.svg"} {
 		u, err := b.assets.url(name)
 		require.NoError(t, err)
-		resp, body := b.get(t, u)
-		require.Equal(t, http.StatusOK, resp.StatusCode)
-		require.Contains(t, resp.Header.Get("Cache-Control"), "immutable")
-		require.NotEmpty(t, body)
-		require.NotContains(t, resp.Header.Get("Content-Type"), "octet-stream")
+		got := b.get(t, u)
+		require.Equal(t, http.StatusOK, got.code)
+		require.Contains(t, got.header.Get("Cache-Control"), "immutable")
+		require.NotEmpty(t, got.body)
+		require.NotContains(t, got.header.Get("Content-Type"), "octet-stream")
 	}
 	for _, path := range []string{"/screen/000000000000/lane.js", "/screen/x/..%2flane.html", "/screen/x/lane.html"} {
-		resp, _ := b.get(t, path)
-		require.Equal(t, http.StatusNotFound, resp.StatusCode)
+		got := b.get(t, path)
+		require.Equal(t, http.StatusNotFound, got.code)
 	}
 	_, err := b.assets.url("absent.js")
 	require.Error(t, err)

@@ -19,9 +19,11 @@ import (
 
 // stream reads server-sent events as a browser does.
 type stream struct {
-	resp *http.Response
-	in   *bufio.Reader
-	last string // id of the last answer
+	code   int
+	header http.Header
+	in     *bufio.Reader
+	close  func()
+	last   string // id of the last answer
 }
 
 type sseEvent struct{ name, id, data, comment string }
@@ -35,12 +37,10 @@ func (b *bench) open(t *testing.T, path, lastID string) *stream {
 	}
 	resp, err := b.client.Do(req)
 	require.NoError(t, err)
-	s := &stream{resp: resp, in: bufio.NewReader(resp.Body)}
-	t.Cleanup(s.close)
-	return s
+	hangUp := func() { _ = resp.Body.Close() }
+	t.Cleanup(hangUp)
+	return &stream{code: resp.StatusCode, header: resp.Header, in: bufio.NewReader(resp.Body), close: hangUp}
 }
-
-func (s *stream) close() { _ = s.resp.Body.Close() }
 
 // next reads one event or comment; an error is the end of the stream.
 func (s *stream) next() (sseEvent, error) {
@@ -107,14 +107,13 @@ func TestStreamCarriesAnswersAndTheGatesState(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
 	s := b.open(t, "/lane/N1/stream", "")
-	require.Equal(t, "text/event-stream", s.resp.Header.Get("Content-Type"))
-	require.Equal(t, "no-store", s.resp.Header.Get("Cache-Control"))
-	require.Equal(t, "no", s.resp.Header.Get("X-Accel-Buffering"))
+	require.Equal(t, "text/event-stream", s.header.Get("Content-Type"))
+	require.Equal(t, "no-store", s.header.Get("Cache-Control"))
+	require.Equal(t, "no", s.header.Get("X-Accel-Buffering"))
 	p := s.panel(t)
 	require.True(t, p.Online)
 	require.Equal(t, "0", p.Admitted)
-	_, page := b.get(t, "/lane/N1")
-	require.Contains(t, page, `data-boot="`+p.Boot+`"`, "or the page would load itself again for ever")
+	require.Contains(t, b.get(t, "/lane/N1").body, `data-boot="`+p.Boot+`"`, "or the page would load itself again for ever")
 
 	b.gate.set(func(st *node.Status) { st.Counts.Admitted, st.Online = 1, false })
 	b.Show("N2", scan(node.Exit, syncproto.ReasonExited)) // another lane's
@@ -283,11 +282,11 @@ func TestTooManyPages(t *testing.T) {
 	one.panel(t)
 	two.panel(t)
 	three := b.open(t, "/lane/N1/stream", "")
-	require.Equal(t, http.StatusServiceUnavailable, three.resp.StatusCode)
-	require.NotEmpty(t, three.resp.Header.Get("Retry-After"))
+	require.Equal(t, http.StatusServiceUnavailable, three.code)
+	require.NotEmpty(t, three.header.Get("Retry-After"))
 	one.close()
 	require.Eventually(t, func() bool { return b.Clients() == 1 }, 5*time.Second, time.Millisecond)
-	require.Equal(t, http.StatusOK, b.open(t, "/lane/N1/stream", "").resp.StatusCode)
+	require.Equal(t, http.StatusOK, b.open(t, "/lane/N1/stream", "").code)
 }
 
 func TestAStreamEndsAfterItsLife(t *testing.T) {

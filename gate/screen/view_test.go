@@ -38,19 +38,23 @@ func TestAnswers(t *testing.T) {
 		want   answer
 	}{
 		{
-			"admission", engine.Result{Decision: node.Decision{Decision: node.Admit, Reason: syncproto.ReasonAdmitted, Ticket: 1234, Type: 2, Known: true}, At: start},
+			"admission",
+			engine.Result{Decision: node.Decision{Decision: node.Admit, Reason: syncproto.ReasonAdmitted, Ticket: 1234, Type: 2, Known: true}, At: start},
 			answer{view: view{stateAdmit, "ADMIT", "Welcome. Let the guest through.", []string{"Ticket 1234, type 2"}, "22:00:00"}, HoldMS: 1000},
 		},
 		{
-			"admission of a ticket sold a minute ago", engine.Result{Decision: node.Decision{Decision: node.Admit, Reason: syncproto.ReasonAdmitted, Ticket: 7}, At: start},
+			"admission of a ticket sold a minute ago",
+			engine.Result{Decision: node.Decision{Decision: node.Admit, Reason: syncproto.ReasonAdmitted, Ticket: 7}, At: start},
 			answer{view: view{stateAdmit, "ADMIT", "Welcome. Let the guest through.", []string{"Ticket 7", "Genuine, but not on this gate’s list yet"}, "22:00:00"}, HoldMS: 1000},
 		},
 		{
-			"duplicate elsewhere", engine.Result{Decision: node.Decision{Decision: node.Deny, Reason: syncproto.ReasonDuplicate, Known: true, Of: node.Use{At: earlier, Gate: "South", Lane: "S1"}}, At: start},
+			"duplicate elsewhere",
+			engine.Result{Decision: node.Decision{Decision: node.Deny, Reason: syncproto.ReasonDuplicate, Known: true, Of: node.Use{At: earlier, Gate: "South", Lane: "S1"}}, At: start},
 			answer{view: view{stateRefuse, "REFUSED", "This ticket has already been used.", []string{"First used 21:00:00, gate South, lane S1"}, "22:00:00"}},
 		},
 		{
-			"duplicate here, the day before", engine.Result{Decision: node.Decision{Decision: node.Deny, Reason: syncproto.ReasonDuplicate, Known: true, Of: node.Use{At: start.Add(-24 * time.Hour), Lane: "N1"}}, At: start},
+			"duplicate here, the day before",
+			engine.Result{Decision: node.Decision{Decision: node.Deny, Reason: syncproto.ReasonDuplicate, Known: true, Of: node.Use{At: start.Add(-24 * time.Hour), Lane: "N1"}}, At: start},
 			answer{view: view{stateRefuse, "REFUSED", "This ticket has already been used.", []string{"First used Thu 30 Apr 22:00:00, this gate, lane N1"}, "22:00:00"}},
 		},
 		{
@@ -58,7 +62,8 @@ func TestAnswers(t *testing.T) {
 			answer{view: view{stateRefuse, "REFUSED", syncproto.ReasonMalformed.Sentence(), []string{}, "22:00:00"}},
 		},
 		{
-			"same ticket twice in a row", engine.Result{Decision: node.Decision{Decision: node.Repeat, Reason: syncproto.ReasonSameCode, Of: node.Use{At: earlier}}, At: start},
+			"same ticket twice in a row",
+			engine.Result{Decision: node.Decision{Decision: node.Repeat, Reason: syncproto.ReasonSameCode, Of: node.Use{At: earlier}}, At: start},
 			answer{view: view{stateAsk, "SAME TICKET", "Same ticket, just scanned. The last answer stands.", []string{}, "22:00:00"}, HoldMS: 2000},
 		},
 		{
