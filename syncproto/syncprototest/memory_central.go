@@ -1,6 +1,7 @@
 package syncprototest
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -11,12 +12,13 @@ import (
 	"gatehouse/syncproto/wire"
 )
 
-// MemoryCentral is m as the suite sees it, reached through do. stall makes m's
-// pushes hang until what it returns is called; it may be nil.
-func MemoryCentral(m *Memory, do wire.Doer, stall func() (release func())) Central {
-	c := Central{
-		Do:  do,
-		Now: m.cfg.Now,
+// MemoryCentral is m as the suite sees it, reached through do. stall is
+// Central.StallPush; it may be nil.
+func MemoryCentral(m *Memory, do wire.Doer, stall func(testing.TB) (stuck func(context.Context), release func())) Central {
+	return Central{
+		StallPush: stall,
+		Do:        do,
+		Now:       m.cfg.Now,
 		CreateEvent: func(t testing.TB, rules syncproto.Rules) syncproto.Rules {
 			out, err := m.CreateEvent(rules)
 			require.NoError(t, err)
@@ -46,8 +48,4 @@ func MemoryCentral(m *Memory, do wire.Doer, stall func() (release func())) Centr
 		Attendance:   func(_ testing.TB, event syncproto.EventNo) Attendance { return m.Attendance(event) },
 		Quarantined:  func(testing.TB) int { return len(m.Quarantined()) },
 	}
-	if stall != nil {
-		c.StallPush = func(testing.TB) func() { return stall() }
-	}
-	return c
 }

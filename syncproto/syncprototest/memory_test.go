@@ -1,6 +1,7 @@
 package syncprototest
 
 import (
+	"context"
 	"crypto/rand"
 	"log/slog"
 	mathrand "math/rand/v2"
@@ -15,27 +16,37 @@ import (
 	"gatehouse/syncproto/wire"
 )
 
-// stall makes pushes hang while it is closed.
+// stall makes the pushes of a Memory hang.
 type stall struct {
-	mu      sync.Mutex
-	release chan struct{}
+	mu             sync.Mutex
+	stuck, release chan struct{}
 }
 
-func (s *stall) close() func() {
+func (s *stall) start(testing.TB) (stuck func(context.Context), release func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := make(chan struct{})
-	s.release = c
-	return func() { close(c) }
+	in, out := make(chan struct{}), make(chan struct{})
+	s.stuck, s.release = in, out
+	return func(ctx context.Context) {
+		select {
+		case <-in:
+		case <-ctx.Done():
+		}
+	}, func() { close(out) }
 }
 
 func (s *stall) wait() {
 	s.mu.Lock()
-	c := s.release
+	in, out := s.stuck, s.release
+	s.stuck = nil
 	s.mu.Unlock()
-	if c != nil {
-		<-c
+	if out == nil {
+		return
 	}
+	if in != nil {
+		close(in)
+	}
+	<-out
 }
 
 func newMemory(t testing.TB, change func(*MemoryConfig)) (*Memory, wire.Doer) {
@@ -55,7 +66,7 @@ func newMemory(t testing.TB, change func(*MemoryConfig)) (*Memory, wire.Doer) {
 func newCentral(t *testing.T) Central {
 	var s stall
 	m, do := newMemory(t, func(c *MemoryConfig) { c.OnPush = s.wait })
-	return MemoryCentral(m, do, s.close)
+	return MemoryCentral(m, do, s.start)
 }
 
 func TestMemory(t *testing.T) {

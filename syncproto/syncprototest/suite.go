@@ -42,9 +42,9 @@ type Central struct {
 	Attendance func(t testing.TB, event syncproto.EventNo) Attendance
 	// Quarantined is how many pushes were kept because they could not be read.
 	Quarantined func(t testing.TB) int
-	// StallPush makes pushes hang until release is called, and returns when it is
-	// so. Nil where that cannot be arranged; the test of it is skipped.
-	StallPush func(t testing.TB) (release func())
+	// StallPush makes pushes hang until release is called; stuck waits until one
+	// does. Nil where that cannot be arranged; the test of it is skipped.
+	StallPush func(t testing.TB) (stuck func(context.Context), release func())
 }
 
 // suiteTimeout ends a test in which central hangs.

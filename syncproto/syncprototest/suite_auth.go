@@ -89,13 +89,15 @@ func authClock(s *suite) {
 		g.push(c.All())
 		g.follow(newReplica(), hasTickets(numbers))
 	}
-	req := &wire.Request{Method: http.MethodPost, Target: wire.PathHeartbeat, Header: http.Header{wire.HeaderProto: {"1"}}, Body: []byte("{}")}
-	_, err := wire.SignRequest(req, g.key, g.reply.Trust.Central, g.reply.Device, s.central.Now().Add(24*time.Hour).UnixMilli(), rand.Reader)
-	require.NoError(s.t, err)
-	resp, err := s.central.Do(s.ctx, req)
-	require.NoError(s.t, err)
-	refusal := s.code(refusalIn(s.t, resp), syncproto.CodeClock)
-	require.InDelta(s.t, s.central.Now().UnixMilli(), refusal.ServerMS, 60_000, "the refusal says what time it is")
+	for _, off := range []time.Duration{24 * time.Hour, -24 * time.Hour, syncproto.ClockToleranceMax + time.Minute, -syncproto.ClockToleranceMax - time.Minute} {
+		req := &wire.Request{Method: http.MethodPost, Target: wire.PathHeartbeat, Header: http.Header{wire.HeaderProto: {"1"}}, Body: []byte("{}")}
+		_, err := wire.SignRequest(req, g.key, g.reply.Trust.Central, g.reply.Device, s.central.Now().Add(off).UnixMilli(), rand.Reader)
+		require.NoError(s.t, err)
+		resp, err := s.central.Do(s.ctx, req)
+		require.NoError(s.t, err)
+		refusal := s.code(refusalIn(s.t, resp), syncproto.CodeClock)
+		require.InDelta(s.t, s.central.Now().UnixMilli(), refusal.ServerMS, 60_000, "the refusal says what time it is")
+	}
 }
 
 func authRevoked(s *suite) {

@@ -120,12 +120,13 @@ func pushStalled(s *suite) {
 	g.follow(r, hasTickets(numbers))
 	c := g.chain(syncproto.Position{})
 	c.Admit(numbers[0], g.started)
-	release := s.central.StallPush(s.t)
+	stuck, release := s.central.StallPush(s.t)
 	pushed := make(chan error, 1)
 	go func() {
 		_, err := g.client.Push(s.ctx, c.All())
 		pushed <- err
 	}()
+	stuck(s.ctx)
 	s.central.SetStatus(s.t, s.rules.Event, numbers[1], syncproto.StatusRevoked)
 	g.follow(r, hasStatus(numbers[1], syncproto.StatusRevoked))
 	select {
