@@ -224,6 +224,7 @@ func TestUnreadablePushesAreKeptWithinALimit(t *testing.T) {
 		require.NoError(t, b.Quarantine(t.Context(), g.Device, []byte{0, 1, 255}, "not a push"))
 	}
 	require.Equal(t, 1, b.count(`SELECT count(*) FROM quarantine`), "the same bytes once")
+	require.Equal(t, 3, b.count(`SELECT times FROM quarantine`))
 	for i := range 150 {
 		require.NoError(t, b.Quarantine(t.Context(), g.Device, []byte{byte(i), 7}, "not a push"))
 	}

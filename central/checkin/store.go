@@ -184,18 +184,21 @@ func Newest(ctx context.Context, tx pgx.Tx, device uuid.UUID) (syncproto.Ref, er
 }
 
 // Quarantine keeps a push that could not be read, for inspection. The same bytes
-// are kept once; of many, the newest quarantineKept of a device.
+// are kept once and counted; of many, the newest quarantineKept of a device.
 func (s *Service) Quarantine(ctx context.Context, device uuid.UUID, raw []byte, reason string) error {
 	_, err := s.cfg.Pool.Exec(ctx, `
 		WITH kept AS (
-		  INSERT INTO quarantine (device_id, reason, raw)
-		  SELECT $1, $2, $3
-		  WHERE NOT EXISTS (SELECT FROM quarantine WHERE device_id = $1 AND raw = $3)
+		  INSERT INTO quarantine (device_id, hash, reason, raw)
+		  VALUES ($1, sha256($3), $2, $3)
+		  ON CONFLICT (device_id, hash) DO UPDATE SET times = quarantine.times + 1, received_at = now()
 		  RETURNING id
 		)
 		DELETE FROM quarantine
-		WHERE EXISTS (SELECT FROM kept) AND id IN (
-		  SELECT id FROM quarantine WHERE device_id = $1 ORDER BY id DESC OFFSET $4)`,
+		WHERE id IN (
+		  SELECT id FROM quarantine
+		  WHERE device_id = $1 AND id <> (SELECT id FROM kept)
+		  ORDER BY received_at DESC, id DESC
+		  OFFSET $4)`,
 		device, reason, raw, quarantineKept-1)
 	if err != nil {
 		return fmt.Errorf("keep unreadable push: %w", err)

@@ -253,14 +253,16 @@ CREATE TABLE ticket_state (
 ) WITH (fillfactor = 50); -- a row is made first and filled in after, on its page
 
 -- quarantine (checkin): pushed bytes that could not be taken, kept for inspection.
+-- A gate that sends the same again is counted and takes no more room.
 CREATE TABLE quarantine (
   id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   device_id   uuid NOT NULL,
-  incarnation uuid,
-  seq         bigint,
+  hash        bytea NOT NULL CHECK (length(hash) = 32), -- SHA-256 of raw
   reason      text NOT NULL,
   raw         bytea NOT NULL CHECK (length(raw) <= 262144),
-  received_at timestamptz NOT NULL DEFAULT now()
+  times       integer NOT NULL DEFAULT 1,
+  received_at timestamptz NOT NULL DEFAULT now(), -- the last time
+  UNIQUE (device_id, hash)
 );
 
 -- A change of a ticket, of the rules, of a gate or of central's keys is told to
