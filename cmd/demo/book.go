@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -16,7 +18,8 @@ type book struct {
 	sent     int
 	answered int
 	gates    map[*gate]*gateCount
-	apart    int // used elsewhere while the cable was out, and refused
+	reasons  map[string]int // why lanes did not admit
+	apart    int            // used elsewhere while the cable was out, and refused
 	problems []string
 	decide   []int64 // microseconds
 	durable  []int64 // of what was journalled
@@ -26,7 +29,7 @@ type book struct {
 type gateCount struct{ green, red, repeat, tried int }
 
 func newBook(c *crowd, gates []*gate) *book {
-	b := &book{crowd: c, gates: map[*gate]*gateCount{}}
+	b := &book{crowd: c, gates: map[*gate]*gateCount{}, reasons: map[string]int{}}
 	for _, g := range gates {
 		b.gates[g] = &gateCount{}
 	}
@@ -79,6 +82,9 @@ func (b *book) count(g *gate, s scan, d decision) {
 	default:
 		c.red++
 	}
+	if d.Decision != "admit" && d.Reason != "duplicate" {
+		b.reasons[d.Reason]++
+	}
 	if s.apart && d.Reason == "duplicate" {
 		b.apart++
 	}
@@ -115,6 +121,21 @@ func (b *book) totals() (sent, answered, apart int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.sent, b.answered, b.apart
+}
+
+// others are the answers that were neither green nor about a used ticket, by
+// reason.
+func (b *book) others() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var parts []string
+	for _, reason := range slices.Sorted(maps.Keys(b.reasons)) {
+		parts = append(parts, fmt.Sprintf("%d %s", b.reasons[reason], reason))
+	}
+	if len(parts) == 0 {
+		return "none"
+	}
+	return strings.Join(parts, ", ")
 }
 
 // times are p50 and p99 of deciding, and of an admission until it was durable.

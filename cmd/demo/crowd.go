@@ -58,7 +58,8 @@ type crowd struct {
 	rng     *rand.Rand
 	tickets []ticket
 	paid    []int // indices of tickets that have not been presented
-	others  []invalidCode
+	others  []invalidCode // of no ticket of the event
+	barred  []invalidCode // of tickets that do not admit
 	uses    []use // in the order of the answers
 	last    map[*lane]use
 	tried   map[trial]time.Time // when a used ticket was last presented there
@@ -88,7 +89,7 @@ func newCrowd(rng *rand.Rand, tickets []ticket, others []invalidCode, now time.T
 		case "paid":
 			c.paid = append(c.paid, i)
 		default:
-			others = append(others, invalidCode{code: t.code, id: t.id, reason: t.status})
+			c.barred = append(c.barred, invalidCode{code: t.code, id: t.id, reason: t.status})
 		}
 	}
 	rng.Shuffle(len(c.paid), func(i, j int) { c.paid[i], c.paid[j] = c.paid[j], c.paid[i] })
@@ -114,11 +115,24 @@ func (c *crowd) next(l *lane, now time.Time) (scan, bool) {
 		if s, ok := c.used(l, elsewhere, now); ok {
 			return s, true
 		}
-	case dice > 0.96 && len(c.others) > 0:
-		o := c.others[c.rng.IntN(len(c.others))]
-		return scan{lane: l, code: o.code, id: o.id, want: "deny", reason: o.reason, visit: invalid}, true
+	case dice > 0.97:
+		if s, ok := c.refused(l, c.others); ok {
+			return s, true
+		}
+	case dice > 0.95:
+		if s, ok := c.refused(l, c.barred); ok {
+			return s, true
+		}
 	}
 	return c.fresh(l)
+}
+
+func (c *crowd) refused(l *lane, from []invalidCode) (scan, bool) {
+	if len(from) == 0 {
+		return scan{}, false
+	}
+	o := from[c.rng.IntN(len(from))]
+	return scan{lane: l, code: o.code, id: o.id, want: "deny", reason: o.reason, visit: invalid}, true
 }
 
 // cheats is the share of people who try the other gate: more of them just after

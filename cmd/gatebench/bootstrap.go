@@ -19,13 +19,17 @@ const (
 	restartMax   = 2
 )
 
+// A bootVenue is the venue as the bootstrap uses it.
+type bootVenue struct{ *venue }
+
 // measureBootstrap boots gates from nothing. The first gate of an event has
 // central build the snapshot; the next one finds it there.
 func measureBootstrap(ctx context.Context, b *bench) ([]figure, error) {
-	v, err := b.venue(ctx)
+	shared, err := b.venue(ctx)
 	if err != nil {
 		return nil, err
 	}
+	v := bootVenue{shared}
 	var figures []figure
 	for i, n := range b.boots {
 		most := float64(bootSmallMax)
@@ -41,7 +45,7 @@ func measureBootstrap(ctx context.Context, b *bench) ([]figure, error) {
 	return figures, nil
 }
 
-func (v *venue) measureBoot(ctx context.Context, n int, most float64, restart bool) ([]figure, error) {
+func (v bootVenue) measureBoot(ctx context.Context, n int, most float64, restart bool) ([]figure, error) {
 	e, err := v.event(ctx, n)
 	if err != nil {
 		return nil, err
@@ -77,7 +81,7 @@ func (v *venue) measureBoot(ctx context.Context, n int, most float64, restart bo
 
 // boot takes an empty gate to its first decision, and then, if asked to, starts
 // it again.
-func (v *venue) boot(ctx context.Context, e *event, code []byte, restart bool) (took time.Duration, wire int64, again time.Duration, err error) {
+func (v bootVenue) boot(ctx context.Context, e *event, code []byte, restart bool) (took time.Duration, wire int64, again time.Duration, err error) {
 	a, err := v.enrol(ctx, e)
 	if err != nil {
 		return 0, 0, 0, err
@@ -105,7 +109,7 @@ func (v *venue) boot(ctx context.Context, e *event, code []byte, restart bool) (
 
 // zstdIDs is the size of what no roster can do without: the hash by which a gate
 // knows each code.
-func (v *venue) zstdIDs(ctx context.Context, e *event) (int, error) {
+func (v bootVenue) zstdIDs(ctx context.Context, e *event) (int, error) {
 	rows, err := v.pool.Query(ctx, `
 		SELECT code_hash
 		FROM ticket

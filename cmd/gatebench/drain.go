@@ -22,14 +22,18 @@ const (
 	drainPatience = 10 // times drainMax
 )
 
+// A drainVenue is the venue as the drain uses it.
+type drainVenue struct{ *venue }
+
 // measureDrain journals a day's check-ins while central is out of reach, has the
 // gate push them, and then gives the same rows to the same Postgres in one
 // statement.
 func measureDrain(ctx context.Context, b *bench) (_ []figure, err error) {
-	v, err := b.venue(ctx)
+	shared, err := b.venue(ctx)
 	if err != nil {
 		return nil, err
 	}
+	v := drainVenue{shared}
 	e, err := v.event(ctx, b.boots[0])
 	if err != nil {
 		return nil, err
@@ -65,7 +69,7 @@ func measureDrain(ctx context.Context, b *bench) (_ []figure, err error) {
 
 // bootOnce gives the gate its roster, so that what is measured is a gate that was
 // away, not a new one.
-func (v *venue) bootOnce(ctx context.Context, a *appliance, e *event) error {
+func (v drainVenue) bootOnce(ctx context.Context, a *appliance, e *event) error {
 	codes, err := v.codes(ctx, e, 1)
 	if err != nil {
 		return err
@@ -81,7 +85,7 @@ func (v *venue) bootOnce(ctx context.Context, a *appliance, e *event) error {
 
 // journalDay writes one admission for each of n tickets into the gate's journal
 // while the gate is stopped, and returns the incarnation and its last number.
-func (v *venue) journalDay(ctx context.Context, a *appliance, e *event, n int) (_ uuid.UUID, _ uint64, err error) {
+func (v drainVenue) journalDay(ctx context.Context, a *appliance, e *event, n int) (_ uuid.UUID, _ uint64, err error) {
 	hashes, err := v.codeHashes(ctx, e, n)
 	if err != nil {
 		return uuid.Nil, 0, err
@@ -117,7 +121,7 @@ func (v *venue) journalDay(ctx context.Context, a *appliance, e *event, n int) (
 }
 
 // codeHashes are those of tickets 1 to n.
-func (v *venue) codeHashes(ctx context.Context, e *event, n int) ([]syncproto.CodeHash, error) {
+func (v drainVenue) codeHashes(ctx context.Context, e *event, n int) ([]syncproto.CodeHash, error) {
 	rows, err := v.pool.Query(ctx, `
 		SELECT code_hash
 		FROM ticket
@@ -143,7 +147,7 @@ func (v *venue) codeHashes(ctx context.Context, e *event, n int) ([]syncproto.Co
 
 // drain starts the gate and takes the time from its first connection until
 // central has acknowledged everything.
-func (v *venue) drain(ctx context.Context, a *appliance, inc uuid.UUID, last uint64) (time.Duration, error) {
+func (v drainVenue) drain(ctx context.Context, a *appliance, inc uuid.UUID, last uint64) (time.Duration, error) {
 	if err := a.run(nil); err != nil {
 		return 0, err
 	}
@@ -181,7 +185,7 @@ type columns struct {
 
 // insertSame reads back what the drain stored, and times one statement that
 // stores it in a table of the same shape, with the same indexes.
-func (v *venue) insertSame(ctx context.Context, inc uuid.UUID, last uint64) (time.Duration, error) {
+func (v drainVenue) insertSame(ctx context.Context, inc uuid.UUID, last uint64) (time.Duration, error) {
 	c, err := v.readRows(ctx, inc)
 	if err != nil {
 		return 0, err
@@ -210,7 +214,7 @@ func (v *venue) insertSame(ctx context.Context, inc uuid.UUID, last uint64) (tim
 	return took, nil
 }
 
-func (v *venue) readRows(ctx context.Context, inc uuid.UUID) (*columns, error) {
+func (v drainVenue) readRows(ctx context.Context, inc uuid.UUID) (*columns, error) {
 	rows, err := v.pool.Query(ctx, `
 		SELECT incarnation, seq, event_id, device_id, kind, reason, COALESCE(ticket, 0), t, lane, zone, hash, body
 		FROM checkin_entry
