@@ -128,3 +128,18 @@ func BenchmarkEntries(b *testing.B) {
 	}
 	b.ReportMetric(b.Elapsed().Seconds()*1e9/float64(b.N)/20_000, "ns/entry")
 }
+
+// BenchmarkOpen is a restart with a season's worth of entries.
+func BenchmarkOpen(b *testing.B) {
+	g := newGate(b)
+	j := g.open(b)
+	for range 25 {
+		appendN(b, j, 4000)
+	}
+	require.NoError(b, j.Close())
+	for b.Loop() {
+		j, err := journal.Open(b.Context(), g.cfg)
+		require.NoError(b, err)
+		require.NoError(b, j.Close())
+	}
+}

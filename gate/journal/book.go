@@ -68,13 +68,14 @@ func (b *book) find(inc uuid.UUID) (stream, error) {
 	return stream{}, fmt.Errorf("%w: incarnation %s", ErrUnknown, inc)
 }
 
-// ack sets a watermark; one below the present one only when back is set.
+// ack sets a watermark; one below the present one only when back is set, and not
+// for an incarnation of which a part is pruned already.
 func (b *book) ack(ordinal int64, pos syncproto.Position, at int64, back bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i := range b.streams {
 		s := &b.streams[i]
-		if s.ordinal == ordinal && (pos.Seq > s.acked.Seq || back && pos.Seq < s.acked.Seq) {
+		if s.ordinal == ordinal && (pos.Seq > s.acked.Seq || back && pos.Seq < s.acked.Seq && s.first == 1) {
 			s.acked, s.ackedAt, s.dirty = pos, at, true
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/pressly/goose/v3"
+	"golang.org/x/sys/unix"
 	"modernc.org/sqlite"
 
 	"gatehouse/migrations"
@@ -27,7 +28,7 @@ type pragma struct{ name, set, want string }
 
 func writePragmas() []pragma {
 	return []pragma{
-		{"busy_timeout", "2000", "2000"},
+		{"busy_timeout", "250", "250"}, // a checkpoint waits no longer than that for a reader
 		{"journal_mode", "WAL", "wal"},
 		{"mmap_size", "0", "0"}, // a page that cannot be read must be an error, not a SIGBUS
 		{"synchronous", "FULL", "2"},
@@ -137,9 +138,10 @@ func quickCheck(ctx context.Context, db *sql.DB) error {
 
 // Primary result codes of SQLite (https://sqlite.org/rescode.html).
 const (
-	sqliteError   = 1  // our SQL is constant: the schema it meets is not ours
-	sqliteCorrupt = 11 // the file's structure is damaged
-	sqliteNotADB  = 26 // not a database, or an encrypted one
+	sqliteError    = 1  // our SQL is constant: the schema it meets is not ours
+	sqliteReadOnly = 8  // the file, or what its header says of it, may not be written
+	sqliteCorrupt  = 11 // the file's structure is damaged
+	sqliteNotADB   = 26 // not a database, or an encrypted one
 )
 
 // damage marks an error of SQLite that says that the file is not a whole journal.
@@ -152,6 +154,16 @@ func damage(err error) error {
 		}
 	}
 	return err
+}
+
+// unwritable tells a header that forbids writing, which is damage, from a file
+// system or a permission that does.
+func unwritable(path string, err error) error {
+	var e *sqlite.Error
+	if !errors.As(err, &e) || e.Code()&0xff != sqliteReadOnly || unix.Access(path, unix.W_OK) != nil {
+		return err
+	}
+	return fmt.Errorf("%w: its header forbids writing: %w", ErrCorrupt, err)
 }
 
 // rowID is where an entry stands in the table.
@@ -203,6 +215,9 @@ func loadBook(ctx context.Context, db *sql.DB) (*book, error) {
 			return nil, err
 		}
 		s.last.Hash = row.hash
+		if s.first > 1 && (i > 0 || len(b.streams) == 1 || s.unsent() != 0) {
+			return nil, fmt.Errorf("%w: incarnation %s begins at entry %d, and was not being pruned", ErrCorrupt, s.last.Incarnation, s.first)
+		}
 	}
 	return b, nil
 }

@@ -45,34 +45,36 @@ type writer struct {
 }
 
 // openWriter opens the file for writing, verifies it and begins an incarnation.
-func openWriter(ctx context.Context, cfg Config) (w *writer, err error) {
+func openWriter(ctx context.Context, cfg Config) (*writer, error) {
 	db, err := openDB(ctx, cfg.Path, 1, "rwc", writePragmas())
 	if err != nil {
 		return nil, err
 	}
-	w = &writer{cfg: cfg, db: db}
-	defer func() {
-		if err != nil {
-			w.close()
-		}
-	}()
-	if err := migrate(ctx, db); err != nil {
-		return nil, err
+	w := &writer{cfg: cfg, db: db}
+	if err := w.start(ctx); err != nil {
+		return nil, errors.Join(unwritable(cfg.Path, err), w.close())
 	}
-	if err := quickCheck(ctx, db); err != nil {
-		return nil, err
+	return w, nil
+}
+
+func (w *writer) start(ctx context.Context) (err error) {
+	if err := migrate(ctx, w.db); err != nil {
+		return err
 	}
-	if w.book, err = loadBook(ctx, db); err != nil {
-		return nil, err
+	if err := quickCheck(ctx, w.db); err != nil {
+		return err
 	}
-	end, err := verifyTail(ctx, db, w.book)
+	if w.book, err = loadBook(ctx, w.db); err != nil {
+		return err
+	}
+	end, err := verifyTail(ctx, w.db, w.book)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := w.prepare(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	return w, w.genesis(end)
+	return w.genesis(end)
 }
 
 func (w *writer) prepare(ctx context.Context) (err error) {
