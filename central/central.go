@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"gatehouse/central/checkin"
 	"gatehouse/central/fleet"
@@ -43,11 +42,11 @@ type Central struct {
 	Roster    *roster.Roster
 	Checkin   *checkin.Service
 
-	logger   *slog.Logger
-	registry *prometheus.Registry
-	ping     func(ctx context.Context) error
-	seal     func(ctx context.Context, stream uuid.UUID) error
-	close    func()
+	logger  *slog.Logger
+	ping    func(ctx context.Context) error
+	seal    func(ctx context.Context, stream uuid.UUID) error
+	backlog func(ctx context.Context) (rows int64, err error)
+	close   func()
 }
 
 // Open connects to the database, brings its schema up to date, makes the
@@ -62,8 +61,9 @@ func Open(ctx context.Context, cfg Config) (*Central, error) {
 		return nil, err
 	}
 	c := &Central{
-		logger: cfg.Logger, registry: prometheus.NewRegistry(), ping: pool.Ping, close: pool.Close,
-		seal: func(ctx context.Context, stream uuid.UUID) error { return roster.SealNow(ctx, pool, stream) },
+		logger: cfg.Logger, ping: pool.Ping, close: pool.Close,
+		seal:    func(ctx context.Context, stream uuid.UUID) error { return roster.SealNow(ctx, pool, stream) },
+		backlog: func(ctx context.Context) (int64, error) { return roster.Backlog(ctx, pool) },
 	}
 	if err := c.build(ctx, cfg, &parts{
 		programme: programme.Config{Pool: pool, CreateStream: roster.CreateStream},

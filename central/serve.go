@@ -11,7 +11,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"gatehouse/central/admin"
+	"gatehouse/central/gateapi"
 	"gatehouse/central/web"
 )
 
@@ -105,9 +108,17 @@ func serveHTTP(ctx context.Context, stopWork func(), cfg ServeConfig, handler ht
 
 // surfaces mounts everything that answers requests.
 func (c *Central) surfaces(workers []*worker) (http.Handler, error) {
-	e, err := web.New(web.Config{Logger: c.logger, Registry: c.registry, Ready: func(ctx context.Context) error {
-		return c.ready(ctx, workers)
-	}})
+	registry := prometheus.NewRegistry()
+	if err := c.registerState(registry, workers); err != nil {
+		return nil, err
+	}
+	journals, err := newMetered(c.Checkin, registry)
+	if err != nil {
+		return nil, err
+	}
+	gates, err := gateapi.New(gateapi.Config{
+		Gates: c.Fleet, Keys: c.Keys, Events: c.Programme, Roster: c.Roster, Journals: journals, Logger: c.logger,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +126,13 @@ func (c *Central) surfaces(workers []*worker) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	e, err := web.New(web.Config{Logger: c.logger, Registry: registry, Ready: func(ctx context.Context) error {
+		return c.ready(ctx, workers)
+	}})
+	if err != nil {
+		return nil, err
+	}
+	gates.Mount(e)
 	console.Mount(e)
 	return e, nil
 }

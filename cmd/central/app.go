@@ -35,7 +35,7 @@ func misused(format string, args ...any) error { return misuse{fmt.Errorf(format
 
 // run runs the command line and returns the exit code.
 func (a *app) run(ctx context.Context, args []string) int {
-	root := a.root()
+	root := rootCommand(a)
 	root.SetArgs(args)
 	root.SetIn(a.in)
 	root.SetOut(a.out)
@@ -79,8 +79,8 @@ func walk(c *cobra.Command, fn func(*cobra.Command)) {
 	}
 }
 
-// root is the whole command line.
-func (a *app) root() *cobra.Command {
+// rootCommand is the whole command line.
+func rootCommand(a *app) *cobra.Command {
 	root := group(&cobra.Command{
 		Use:   "central",
 		Short: "The server of Gatehouse: events, tickets, gates and who is in",
@@ -94,7 +94,7 @@ works with or without a serving central on the same data directory.`,
 		SilenceUsage:  true,
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(a.serve(), a.event(), a.ticket(), a.gate(), a.attendance(), a.key(), a.keeper())
+	root.AddCommand(serveCommand(a), eventCommand(a), ticketCommand(a), gateCommand(a), attendanceCommand(a), keyCommand(a), keeperCommand(a))
 	return root
 }
 

@@ -12,7 +12,7 @@ import (
 func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
 	t.Parallel()
 	var paths [][]string
-	walk((&app{}).root(), func(c *cobra.Command) {
+	walk(rootCommand(&app{}), func(c *cobra.Command) {
 		paths = append(paths, append(strings.Fields(c.CommandPath())[1:], "--help"))
 	})
 	require.Greater(t, len(paths), 15)

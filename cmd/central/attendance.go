@@ -14,7 +14,7 @@ import (
 	"gatehouse/central/checkin"
 )
 
-func (a *app) attendance() *cobra.Command {
+func attendanceCommand(a *app) *cobra.Command {
 	var (
 		w      where
 		event  eventFlag

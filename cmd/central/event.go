@@ -9,17 +9,17 @@ import (
 	"gatehouse/central/programme"
 )
 
-func (a *app) event() *cobra.Command {
+func eventCommand(a *app) *cobra.Command {
 	c := group(&cobra.Command{
 		Use:     "event",
 		Short:   "Make events",
 		Example: "  central event create --data /var/lib/gatehouse fair.yaml",
 	})
-	c.AddCommand(a.eventCreate())
+	c.AddCommand(eventCreateCommand(a))
 	return c
 }
 
-func (a *app) eventCreate() *cobra.Command {
+func eventCreateCommand(a *app) *cobra.Command {
 	var w where
 	c := &cobra.Command{
 		Use:   "create --data DIR FILE.yaml",

@@ -11,17 +11,17 @@ import (
 	"gatehouse/syncproto"
 )
 
-func (a *app) gate() *cobra.Command {
+func gateCommand(a *app) *cobra.Command {
 	c := group(&cobra.Command{
 		Use:     "gate",
 		Short:   "Enrol, list and revoke gates",
 		Example: "  central gate token --data /var/lib/gatehouse --event 1 --name North",
 	})
-	c.AddCommand(a.gateToken(), a.gateList(), a.gateRevoke())
+	c.AddCommand(gateTokenCommand(a), gateListCommand(a), gateRevokeCommand(a))
 	return c
 }
 
-func (a *app) gateToken() *cobra.Command {
+func gateTokenCommand(a *app) *cobra.Command {
 	var (
 		w     where
 		event eventFlag
@@ -51,7 +51,7 @@ func (a *app) gateToken() *cobra.Command {
 	return c
 }
 
-func (a *app) gateRevoke() *cobra.Command {
+func gateRevokeCommand(a *app) *cobra.Command {
 	var (
 		w            where
 		event        eventFlag
@@ -82,7 +82,7 @@ counts; what it adds from now on is kept and marked as not trusted.`,
 	return c
 }
 
-func (a *app) gateList() *cobra.Command {
+func gateListCommand(a *app) *cobra.Command {
 	var (
 		w     where
 		event eventFlag

@@ -12,7 +12,7 @@ import (
 // this program start it; nobody else needs to.
 const keeperName = "postgres-keeper"
 
-func (a *app) keeper() *cobra.Command {
+func keeperCommand(a *app) *cobra.Command {
 	var data string
 	c := &cobra.Command{
 		Use:     keeperName + " --data DIR",

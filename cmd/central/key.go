@@ -8,17 +8,17 @@ import (
 	"gatehouse/syncproto"
 )
 
-func (a *app) key() *cobra.Command {
+func keyCommand(a *app) *cobra.Command {
 	c := group(&cobra.Command{
 		Use:     "key",
 		Short:   "Replace signing keys",
 		Example: "  central key rotate --data /var/lib/gatehouse --purpose ticket",
 	})
-	c.AddCommand(a.keyRotate())
+	c.AddCommand(keyRotateCommand(a))
 	return c
 }
 
-func (a *app) keyRotate() *cobra.Command {
+func keyRotateCommand(a *app) *cobra.Command {
 	var (
 		w       where
 		purpose string

@@ -24,7 +24,7 @@ type serveFlags struct {
 	level          slog.Level
 }
 
-func (a *app) serve() *cobra.Command {
+func serveCommand(a *app) *cobra.Command {
 	var f serveFlags
 	c := &cobra.Command{
 		Use:   "serve --data DIR --listen ADDR",

@@ -20,17 +20,17 @@ import (
 // pixels wide, enough for a screen and for print.
 const modulePx = 10
 
-func (a *app) ticket() *cobra.Command {
+func ticketCommand(a *app) *cobra.Command {
 	c := group(&cobra.Command{
 		Use:     "ticket",
 		Short:   "Import tickets, give out their codes, revoke",
 		Example: "  central ticket import --data /var/lib/gatehouse --event 1 tickets.csv",
 	})
-	c.AddCommand(a.ticketImport(), a.ticketCodes(), a.ticketQR(), a.ticketRevoke(), a.ticketReissue())
+	c.AddCommand(ticketImportCommand(a), ticketCodesCommand(a), ticketQRCommand(a), ticketRevokeCommand(a), ticketReissueCommand(a))
 	return c
 }
 
-func (a *app) ticketImport() *cobra.Command {
+func ticketImportCommand(a *app) *cobra.Command {
 	var (
 		w      where
 		event  eventFlag
@@ -93,7 +93,7 @@ func (p progress) set(done, total int) {
 
 func (p progress) end() { _ = p.bar.Finish() }
 
-func (a *app) ticketCodes() *cobra.Command {
+func ticketCodesCommand(a *app) *cobra.Command {
 	var (
 		w     where
 		event eventFlag
@@ -119,7 +119,7 @@ func (a *app) ticketCodes() *cobra.Command {
 	return c
 }
 
-func (a *app) ticketQR() *cobra.Command {
+func ticketQRCommand(a *app) *cobra.Command {
 	var (
 		w              where
 		event          eventFlag
@@ -184,7 +184,7 @@ func drawTo(name, code string, draw func(io.Writer, qrdraw.Matrix) error) error 
 	return nil
 }
 
-func (a *app) ticketRevoke() *cobra.Command {
+func ticketRevokeCommand(a *app) *cobra.Command {
 	var (
 		w                 where
 		event             eventFlag
@@ -214,7 +214,7 @@ func (a *app) ticketRevoke() *cobra.Command {
 	return c
 }
 
-func (a *app) ticketReissue() *cobra.Command {
+func ticketReissueCommand(a *app) *cobra.Command {
 	var (
 		w         where
 		event     eventFlag

@@ -1,0 +1,105 @@
+package central
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"gatehouse/central/gateapi"
+	"gatehouse/syncproto"
+)
+
+// scrapeTimeout bounds the reading of one figure that is in the database.
+const scrapeTimeout = 2 * time.Second
+
+// metered counts what gates push.
+type metered struct {
+	gateapi.Journals
+	pushes  *prometheus.CounterVec
+	entries prometheus.Counter
+	seconds prometheus.Histogram
+}
+
+// newMetered registers the counters of journals.
+func newMetered(journals gateapi.Journals, registry *prometheus.Registry) (*metered, error) {
+	m := &metered{
+		Journals: journals,
+		pushes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatehouse_pushes_total", Help: "Pushes of journal entries, by result: stored, refused or failed.",
+		}, []string{"result"}),
+		entries: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gatehouse_push_entries_total", Help: "Journal entries in pushes that were stored, repeated ones included.",
+		}),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "gatehouse_push_seconds", Help: "Time to store and judge a push.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
+		}),
+	}
+	for _, result := range []string{"stored", "refused", "failed"} {
+		m.pushes.WithLabelValues(result) // so that each is there from the start, at zero
+	}
+	return m, register(registry, m.pushes, m.entries, m.seconds)
+}
+
+// Push implements gateapi.Journals.
+func (m *metered) Push(ctx context.Context, pusher uuid.UUID, req syncproto.PushRequest) (syncproto.PushReply, error) {
+	began := time.Now()
+	reply, err := m.Journals.Push(ctx, pusher, req)
+	m.seconds.Observe(time.Since(began).Seconds())
+	switch {
+	case err == nil:
+		m.pushes.WithLabelValues("stored").Inc()
+		m.entries.Add(float64(len(req.Entries)))
+	case syncproto.AsError(err) != nil:
+		m.pushes.WithLabelValues("refused").Inc()
+	default:
+		m.pushes.WithLabelValues("failed").Inc()
+	}
+	return reply, err
+}
+
+// registerState registers the figures of the process and its workers.
+func (c *Central) registerState(registry *prometheus.Registry, workers []*worker) error {
+	figures := []prometheus.Collector{
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gatehouse_roster_unsealed_rows", Help: "Changes that are committed and not in the change log yet; near 0 while a sealer runs.",
+		}, c.unsealed),
+	}
+	for _, w := range workers {
+		figures = append(figures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gatehouse_worker_up", Help: "1 while a worker runs.", ConstLabels: prometheus.Labels{"worker": w.name},
+		}, func() float64 {
+			if w.up.Load() {
+				return 1
+			}
+			return 0
+		}))
+	}
+	return register(registry, figures...)
+}
+
+// unsealed is NaN where it is not known.
+func (c *Central) unsealed() float64 {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+	defer cancel()
+	rows, err := c.backlog(ctx)
+	if err != nil {
+		return math.NaN()
+	}
+	return float64(rows)
+}
+
+func register(registry *prometheus.Registry, figures ...prometheus.Collector) error {
+	for _, f := range figures {
+		if err := registry.Register(f); err != nil {
+			return fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return nil
+}
