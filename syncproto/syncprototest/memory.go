@@ -73,9 +73,8 @@ type enrolToken struct {
 type device struct {
 	record      syncproto.DeviceRecord
 	event       *event
-	hashKey     []byte // sealed to the device
-	ratchet     string
-	ratchetPrev string
+	hashKey     []byte             // sealed to the device
+	ratchet     int64              // session values given out so far
 	current     uuid.UUID          // incarnation of the last hello
 	left        map[uuid.UUID]bool // incarnations that a later hello replaced
 	quarantined bool

@@ -3,12 +3,14 @@ package syncprototest
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -102,11 +104,9 @@ func (s service) Hello(_ context.Context, id uuid.UUID, req syncproto.HelloReque
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d := s.devices[id]
-	if err := d.advance(req, s.cfg.Rand); err != nil {
-		return syncproto.HelloReply{}, err
-	}
+	d.advance(parseRatchet(s.ratchetKey(), id, req.Ratchet), req.Incarnation)
 	reply := syncproto.HelloReply{
-		Limits: syncproto.DefaultServerLimits(), Ratchet: d.ratchet, ServerMS: s.cfg.Now().UnixMilli(),
+		Limits: syncproto.DefaultServerLimits(), Ratchet: ratchetText(s.ratchetKey(), id, d.ratchet), ServerMS: s.cfg.Now().UnixMilli(),
 		Streams: []syncproto.StreamHead{{Stream: d.event.rules.Stream, Head: d.event.log.head()}},
 		Trust:   s.trust, HashKey: d.hashKey, Quarantined: d.quarantined,
 	}
@@ -119,27 +119,45 @@ func (s service) Hello(_ context.Context, id uuid.UUID, req syncproto.HelloReque
 	return reply, nil
 }
 
-// advance moves the session on. A box that knows neither the current value nor
-// the one before, or an incarnation that says hello again after another one of
-// the same device, is a copy of a disk.
-func (d *device) advance(req syncproto.HelloRequest, random io.Reader) error {
-	switch req.Ratchet {
-	case d.ratchet:
-		var b [16]byte
-		if _, err := io.ReadFull(random, b[:]); err != nil {
-			return fmt.Errorf("session value: %w", err)
-		}
-		d.ratchetPrev, d.ratchet = d.ratchet, base64.RawURLEncoding.EncodeToString(b[:])
-	case d.ratchetPrev: // the last reply was lost; it is given again
-	default:
+// advance moves the session on from the value that the device shows. One that is
+// older than the reply before last, or that this central never made, and an
+// incarnation that says hello again after another one, are of a copied disk. One
+// that this central has not reached is of a central that was restored since.
+func (d *device) advance(shown int64, incarnation uuid.UUID) {
+	switch {
+	case shown < 0 || shown < d.ratchet-1:
 		d.quarantined = true
+	case shown >= d.ratchet:
+		d.ratchet = shown + 1
+	default: // the last reply was lost; it is given again
 	}
-	if req.Incarnation != d.current {
-		d.quarantined = d.quarantined || d.left[req.Incarnation]
+	if incarnation != d.current {
+		d.quarantined = d.quarantined || d.left[incarnation]
 		d.left[d.current] = d.current != uuid.Nil
-		d.current = req.Incarnation
+		d.current = incarnation
 	}
-	return nil
+}
+
+func (s service) ratchetKey() []byte { return Key("root " + s.cfg.Name).Seed() }
+
+// ratchetText is a session value in a form that only central can make.
+func ratchetText(key []byte, device uuid.UUID, value int64) string {
+	mac := hmac.New(sha256.New, key)
+	fmt.Fprintf(mac, "%s %d", device, value)
+	return fmt.Sprintf("%d.%x", value, mac.Sum(nil)[:16])
+}
+
+// parseRatchet is the value in a text: 0 for none, -1 where it is not ours.
+func parseRatchet(key []byte, device uuid.UUID, text string) int64 {
+	if text == "" {
+		return 0
+	}
+	number, _, _ := strings.Cut(text, ".")
+	value, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || !hmac.Equal([]byte(text), []byte(ratchetText(key, device, value))) {
+		return -1
+	}
+	return value
 }
 
 // Heartbeat implements wire.Service.

@@ -30,7 +30,8 @@ type Central struct {
 	AddTickets func(t testing.TB, event syncproto.EventNo, typ syncproto.TypeNo, n int) []syncproto.TicketNo
 	// SetStatus changes a ticket's status as of now.
 	SetStatus func(t testing.TB, event syncproto.EventNo, no syncproto.TicketNo, s syncproto.Status)
-	// NewToken makes an enrolment token; it has expired where valid is negative.
+	// NewToken makes an enrolment token; it has expired where valid is negative. A
+	// central whose gates must have different names adds to name what it needs.
 	NewToken func(t testing.TB, event syncproto.EventNo, name string, valid time.Duration) syncproto.EnrolToken
 	// RevokeDevice revokes a gate after its last stored entry.
 	RevokeDevice func(t testing.TB, device uuid.UUID)

@@ -106,6 +106,8 @@ func helloOldRatchet(s *suite) {
 	old := g.hello(inc).Ratchet
 	g.hello(inc)
 	require.False(s.t, g.hello(inc).Quarantined)
+	require.False(s.t, s.newGate().helloWith(Incarnation(g.started, "new box"), "").Quarantined)
+	require.True(s.t, s.newGate().helloWith(Incarnation(g.started, "liar"), "7.made-up").Quarantined, "only central makes session values")
 	copied := g.chain(syncproto.Position{})
 	require.True(s.t, g.helloWith(copied.Incarnation, old).Quarantined)
 	numbers := s.central.AddTickets(s.t, s.rules.Event, TypeSingle, 1)

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -79,6 +80,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 type exchange struct {
 	method, target string
 	body           []byte
+	contentType    string // of body; JSON where it is empty
 	encoding       string
 	device         uuid.UUID
 	central        uuid.UUID
@@ -238,7 +240,7 @@ func (c *Client) Push(ctx context.Context, req syncproto.PushRequest) (syncproto
 		return out, err
 	}
 	x := c.signed(http.MethodPost, PathPush, body)
-	x.encoding = encoding
+	x.encoding, x.contentType = encoding, typeLines
 	raw, err := c.call(ctx, x)
 	if err != nil {
 		return out, err
@@ -288,7 +290,7 @@ func (c *Client) once(ctx context.Context, x exchange, offset int64) ([]byte, er
 	req.Header.Set(HeaderProto, strconv.FormatInt(c.proto.Load(), 10))
 	req.Header.Set(headerAccept, "zstd, gzip")
 	if x.body != nil {
-		req.Header.Set(headerType, typeJSON)
+		req.Header.Set(headerType, cmp.Or(x.contentType, typeJSON))
 	}
 	if x.encoding != "" {
 		req.Header.Set(headerEncoded, x.encoding)

@@ -105,7 +105,7 @@ func TestHelloBringsAKeyThatWasTakenIntoUseMeanwhile(t *testing.T) {
 	require.ErrorIs(t, err, syncproto.ErrUntrusted)
 	for _, off := range []time.Duration{0, 24 * time.Hour} {
 		c := r.newClient(t, func(c *wire.ClientConfig) { c.Now = func() time.Time { return atNoon().Add(off) } })
-		reply, err := c.Hello(t.Context(), syncproto.HelloRequest{})
+		reply, err := c.Hello(t.Context(), syncproto.HelloRequest{Incarnation: syncprototest.ID("inc")})
 		require.NoError(t, err)
 		require.Equal(t, bundle, reply.Trust)
 		r.reply.Trust = reply.Trust
@@ -133,7 +133,7 @@ func TestHelloBringsNoKeyOfAnotherRoot(t *testing.T) {
 				},
 				hello: func() (syncproto.HelloReply, error) { return syncproto.HelloReply{Trust: bundle}, nil },
 			})
-			_, err := r.client.Hello(t.Context(), syncproto.HelloRequest{})
+			_, err := r.client.Hello(t.Context(), syncproto.HelloRequest{Incarnation: syncprototest.ID("inc")})
 			require.ErrorIs(t, err, syncproto.ErrUntrusted, "%s, signed by %s", name, who)
 		}
 	}
@@ -169,7 +169,7 @@ func TestClockIsAskedForOnceAndKept(t *testing.T) {
 	_, err := liar.Heartbeat(t.Context(), syncproto.HeartbeatRequest{})
 	require.ErrorIs(t, err, syncproto.ErrUntrusted)
 	require.Equal(t, 1, asked, "the time is not believed unsigned")
-	_, err = liar.Hello(t.Context(), syncproto.HelloRequest{})
+	_, err = liar.Hello(t.Context(), syncproto.HelloRequest{Incarnation: syncprototest.ID("inc")})
 	require.Equal(t, syncproto.CodeClock, codeOf(t, err))
 	require.Equal(t, 3, asked, "and in a hello once")
 }

@@ -79,8 +79,8 @@ func serveHello(ctx context.Context, s *Server, c *call) (reply, error) {
 	if err := parseMessage(c.body, &req); err != nil {
 		return reply{}, err
 	}
-	if tooLong(req.Ratchet, req.App) || req.Parent.Seq > math.MaxInt64 {
-		return reply{}, malformed("a text or number of the hello is too large")
+	if req.Incarnation == uuid.Nil || tooLong(req.Ratchet, req.App) || req.Parent.Seq > math.MaxInt64 {
+		return reply{}, malformed("the hello names no incarnation, or a text or number in it is too large")
 	}
 	chosen := min(req.ProtoMax, s.cfg.ProtoMax)
 	if chosen < max(req.ProtoMin, s.cfg.ProtoMin) {

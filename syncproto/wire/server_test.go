@@ -314,7 +314,7 @@ func TestHelloReplyHasTheNewestIncarnations(t *testing.T) {
 		}
 		return reply, nil
 	}})
-	reply, err := r.client.Hello(t.Context(), syncproto.HelloRequest{})
+	reply, err := r.client.Hello(t.Context(), syncproto.HelloRequest{Incarnation: syncprototest.ID("inc")})
 	require.NoError(t, err)
 	require.Len(t, reply.Acked, syncproto.IncarnationsMax)
 	require.Equal(t, syncprototest.Incarnation(noon+syncproto.IncarnationsMax+9, "x"), reply.Acked[0].Incarnation)
