@@ -57,10 +57,10 @@ type crowd struct {
 	mu      sync.Mutex
 	rng     *rand.Rand
 	tickets []ticket
-	paid    []int // indices of tickets that have not been presented
+	paid    []int         // indices of tickets that have not been presented
 	others  []invalidCode // of no ticket of the event
 	barred  []invalidCode // of tickets that do not admit
-	uses    []use // in the order of the answers
+	uses    []use         // in the order of the answers
 	last    map[*lane]use
 	tried   map[trial]time.Time // when a used ticket was last presented there
 	cut     time.Time           // when the cable was pulled

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -97,7 +96,9 @@ type server struct {
 	err  error // set before done is closed
 }
 
-// serve starts a program and waits for its line "NAME ready URL".
+// serve starts a program and waits for its line "NAME ready URL". The server is
+// nil only when the program did not start; with an error it is still to be
+// stopped.
 func serve(ctx context.Context, name, log, path string, args ...string) (*server, error) {
 	file, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -124,13 +125,12 @@ func serve(ctx context.Context, name, log, path string, args ...string) (*server
 	case s.url = <-ready:
 		return s, nil
 	case <-s.done:
-		return nil, s.died()
+		return s, s.died()
 	case <-time.After(readyMax):
-		err = fmt.Errorf("%s was not ready within %v:\n%s", name, readyMax, s.tail())
+		return s, fmt.Errorf("%s was not ready within %v:\n%s", name, readyMax, s.tail())
 	case <-ctx.Done():
-		err = ctx.Err()
+		return s, ctx.Err()
 	}
-	return nil, errors.Join(err, s.stop(ctx))
 }
 
 // read takes stdout to its end, so that the program never waits for us.
@@ -184,40 +184,46 @@ func (s *server) tail() string {
 	return lastLines(b, 8)
 }
 
-// postgresGone waits until no Postgres of the data directory is left. Central
-// stops it when it stops; after a kill its keeper does, a moment later.
-func postgresGone(dir string) error {
+// postgresGone waits until nothing of the private Postgres of a data directory
+// runs any more. Central stops it when it stops; after a kill its keeper does, a
+// moment later.
+func postgresGone(data string) error {
 	patience := time.NewTimer(stopMax)
 	defer patience.Stop()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		pid := postgresPID(dir)
-		if pid == 0 || syscall.Kill(pid, 0) != nil {
-			return nil
+		pid, err := running(data)
+		if err != nil || pid == 0 {
+			return err
 		}
 		select {
 		case <-tick.C:
 		case <-patience.C:
-			return fmt.Errorf("postgres (process %d) of %s is still running", pid, dir)
+			return fmt.Errorf("process %d of the Postgres in %s is still running", pid, data)
 		}
 	}
 }
 
-// postgresPID reads the lock file that a running Postgres keeps; 0 for none.
-func postgresPID(dir string) int {
-	found, err := filepath.Glob(filepath.Join(dir, "postgres", "*", "postmaster.pid"))
-	if err != nil || len(found) == 0 {
-		return 0
-	}
-	b, err := os.ReadFile(found[0])
+// running finds a process that was started on a data directory of central; 0
+// when there is none.
+func running(data string) (pid int, err error) {
+	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
-		return 0
+		return 0, fmt.Errorf("list processes: %w", err)
 	}
-	first, _, _ := strings.Cut(string(b), "\n")
-	pid, err := strconv.Atoi(strings.TrimSpace(first))
-	if err != nil {
-		return 0
+	for _, path := range all {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		program, args, _ := strings.Cut(string(b), "\x00")
+		switch filepath.Base(program) {
+		case "postgres", "initdb", "central":
+			if strings.Contains(args, data) {
+				return strconv.Atoi(filepath.Base(filepath.Dir(path)))
+			}
+		}
 	}
-	return pid
+	return 0, nil
 }
