@@ -59,7 +59,7 @@ func (a *app) runServe(ctx context.Context, f *serveFlags) error {
 	// is found at once.
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", f.listen)
 	if err != nil {
-		return fmt.Errorf("listen: %w; choose another address with --listen", err)
+		return fmt.Errorf("%w; choose another address with --listen", err)
 	}
 	logger := a.logger(f.level)
 	s, err := a.open(ctx, &f.where, logger)
