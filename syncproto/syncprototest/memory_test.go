@@ -138,5 +138,6 @@ func TestMemoryWithOneSeedRunsTheSameWayTwice(t *testing.T) {
 		require.NoError(t, err)
 		return page.Next
 	}
-	require.Equal(t, run(), run())
+	first := run()
+	require.Equal(t, first, run())
 }

@@ -215,7 +215,13 @@ func (g *gate) raw(method, target string, body []byte, header http.Header) error
 }
 
 // code requires err to be a refusal with one of codes.
-func (s *suite) code(err error, codes ...syncproto.Code) *syncproto.Error {
+func (s *suite) code(err error, codes ...syncproto.Code) {
+	s.t.Helper()
+	_ = s.refusal(err, codes...)
+}
+
+// refusal is the refusal that err must be, with one of codes.
+func (s *suite) refusal(err error, codes ...syncproto.Code) *syncproto.Error {
 	s.t.Helper()
 	refusal := syncproto.AsError(err)
 	require.NotNil(s.t, refusal, "not a refusal: %v", err)

@@ -95,7 +95,7 @@ func authClock(s *suite) {
 		require.NoError(s.t, err)
 		resp, err := s.central.Do(s.ctx, req)
 		require.NoError(s.t, err)
-		refusal := s.code(refusalIn(s.t, resp), syncproto.CodeClock)
+		refusal := s.refusal(refusalIn(s.t, resp), syncproto.CodeClock)
 		require.InDelta(s.t, s.central.Now().UnixMilli(), refusal.ServerMS, 60_000, "the refusal says what time it is")
 	}
 }

@@ -36,10 +36,10 @@ func refusedGap(s *suite) {
 	c := g.chain(syncproto.Position{})
 	c.notes(9, g.started)
 	_, err := g.client.Push(s.ctx, c.Push(4, 6))
-	require.EqualValues(s.t, 1, s.code(err, syncproto.CodeGap).Expected)
+	require.EqualValues(s.t, 1, s.refusal(err, syncproto.CodeGap).Expected)
 	g.push(c.Push(1, 3))
 	_, err = g.client.Push(s.ctx, c.Push(7, 10))
-	require.EqualValues(s.t, 4, s.code(err, syncproto.CodeGap).Expected)
+	require.EqualValues(s.t, 4, s.refusal(err, syncproto.CodeGap).Expected)
 	require.EqualValues(s.t, 3, g.acked(c.Incarnation).Seq, "nothing of it was taken")
 }
 
@@ -60,7 +60,7 @@ func refusedFork(s *suite) {
 	kept, other := g.twins()
 	g.push(kept.Push(1, 4))
 	_, err := g.client.Push(s.ctx, other.Push(2, 7))
-	refusal := s.code(err, syncproto.CodeFork)
+	refusal := s.refusal(err, syncproto.CodeFork)
 	require.EqualValues(s.t, 4, refusal.Seq)
 	require.Equal(s.t, kept.Entries[3].Hash, refusal.Hash)
 	require.Equal(s.t, kept.Entries[3].Hash, g.acked(kept.Incarnation).Hash, "nothing of it was taken")
@@ -71,7 +71,7 @@ func refusedForkBefore(s *suite) {
 	kept, other := g.twins()
 	g.push(kept.Push(1, 5))
 	_, err := g.client.Push(s.ctx, other.Push(6, 8))
-	refusal := s.code(err, syncproto.CodeFork)
+	refusal := s.refusal(err, syncproto.CodeFork)
 	require.EqualValues(s.t, 5, refusal.Seq)
 	require.Equal(s.t, kept.Entries[4].Hash, refusal.Hash)
 	require.EqualValues(s.t, 5, g.acked(kept.Incarnation).Seq)
@@ -100,7 +100,7 @@ func lines(t require.TestingT, req *syncproto.PushRequest, entries ...any) []byt
 func (g *gate) refused(req *syncproto.PushRequest, body []byte, codes ...syncproto.Code) {
 	g.s.t.Helper()
 	before := g.s.central.Quarantined(g.s.t)
-	refusal := g.s.code(g.raw(http.MethodPost, wire.PathPush, body, nil), codes...)
+	refusal := g.s.refusal(g.raw(http.MethodPost, wire.PathPush, body, nil), codes...)
 	kept := 0
 	if refusal.Code == syncproto.CodeMalformed {
 		kept = 1

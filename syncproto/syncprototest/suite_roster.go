@@ -59,7 +59,7 @@ func snapshotResumed(s *suite) {
 	for _, c := range m.Chunks {
 		body, err := again.Blob(s.ctx, c.Hash)
 		require.NoError(s.t, err)
-		require.EqualValues(s.t, c.Bytes, len(body))
+		require.Len(s.t, body, int(c.Bytes))
 	}
 	_, err = g.client.Blob(s.ctx, syncproto.Hash{1, 2, 3})
 	s.code(err, syncproto.CodeNotFound)
@@ -269,7 +269,7 @@ func (g *gate) cursorAfter() (*replica, syncproto.Cursor) {
 func (g *gate) resync(c syncproto.Cursor, reason string) {
 	g.s.t.Helper()
 	_, err := g.client.Changes(g.s.ctx, syncproto.ChangesRequest{Stream: g.reply.Stream, Cursor: c.String(), WaitMS: 20_000})
-	require.Equal(g.s.t, reason, g.s.code(err, syncproto.CodeResync).Reason)
+	require.Equal(g.s.t, reason, g.s.refusal(err, syncproto.CodeResync).Reason)
 }
 
 func changesEpoch(s *suite) {
@@ -307,7 +307,7 @@ func changesGone(s *suite) {
 	r, c := g.cursorAfter()
 	s.central.Trim(s.t, s.rules.Event)
 	_, err := g.client.Changes(s.ctx, syncproto.ChangesRequest{Stream: g.reply.Stream, Cursor: syncproto.Cursor{Epoch: c.Epoch}.String()})
-	refusal := s.code(err, syncproto.CodeGone)
+	refusal := s.refusal(err, syncproto.CodeGone)
 	require.Greater(s.t, refusal.MinSeq, int64(1))
 	require.LessOrEqual(s.t, refusal.MinSeq, c.Seq+1)
 	_, err = g.client.Changes(s.ctx, syncproto.ChangesRequest{Stream: g.reply.Stream})
