@@ -5,16 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"gatehouse/central/pg"
 	"gatehouse/syncproto"
-	"gatehouse/syncproto/admission"
 )
 
 // quarantineKept is how many unreadable pushes of a device are kept, the newest
@@ -42,16 +39,8 @@ type Config struct {
 
 // Service keeps the journals. It is safe for concurrent use.
 type Service struct {
-	cfg Config
-
-	mu    sync.Mutex
-	rules map[syncproto.EventNo]ruleBook // of the revision that was read last
-}
-
-// ruleBook is a compiled set of rules.
-type ruleBook struct {
-	rev   int64
-	rules *admission.Rules
+	cfg   Config
+	books *books
 }
 
 // New returns the service.
@@ -68,75 +57,7 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	return &Service{cfg: cfg, rules: map[syncproto.EventNo]ruleBook{}}, nil
-}
-
-// staleRules means that a transaction needs the rules of an event in a revision
-// that is not at hand. They are read outside of it, because whoever reads them
-// takes a connection of the pool.
-type staleRules struct{ event syncproto.EventNo }
-
-func (e *staleRules) Error() string { return fmt.Sprintf("rules of event %d have changed", e.event) }
-
-// rulesTries is how often a transaction is begun again for rules that change
-// meanwhile.
-const rulesTries = 5
-
-// withRules runs fn, which asks for rules by book, and reads them where they are
-// not at hand.
-func (s *Service) withRules(ctx context.Context, fn func() error) error {
-	for try := 1; ; try++ {
-		err := fn()
-		var stale *staleRules
-		if !errors.As(err, &stale) || try == rulesTries {
-			return err
-		}
-		if err := s.readRules(ctx, stale.event); err != nil {
-			return err
-		}
-	}
-}
-
-// inFold runs fn in a transaction that folds, with rules at hand. The tables of a
-// fold grow from nothing to millions of rows within a day, and statistics and
-// cached plans come late: a plan made for an empty table would read all of it for
-// each push. All that is asked of them goes by an index, so that scans are off.
-func (s *Service) inFold(ctx context.Context, fn func(pgx.Tx) error) error {
-	return s.withRules(ctx, func() error {
-		return pg.InTx(ctx, s.cfg.Pool, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, `SET LOCAL enable_seqscan = off`); err != nil {
-				return fmt.Errorf("set up fold: %w", err)
-			}
-			return fn(tx)
-		})
-	})
-}
-
-// book returns the rules of an event in a revision, or a staleRules error.
-func (s *Service) book(event syncproto.EventNo, rev int64) (*admission.Rules, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if b, ok := s.rules[event]; ok && b.rev == rev {
-		return b.rules, nil
-	}
-	return nil, &staleRules{event}
-}
-
-func (s *Service) readRules(ctx context.Context, event syncproto.EventNo) error {
-	doc, err := s.cfg.Rules(ctx, event)
-	if err != nil {
-		return fmt.Errorf("read rules to judge by: %w", err)
-	}
-	// That an event is over today says nothing about an admission of yesterday.
-	doc.Admits = true
-	rules, err := admission.Compile(&doc)
-	if err != nil {
-		return fmt.Errorf("rules to judge by: %w", err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.rules[event] = ruleBook{rev: doc.Rev, rules: rules}
-	return nil
+	return &Service{cfg: cfg, books: newBooks(cfg)}, nil
 }
 
 // Watermarks are the ends of all journals of a device that central holds, the

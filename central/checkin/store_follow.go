@@ -90,7 +90,7 @@ func (s *Service) followOne(ctx context.Context, stream uuid.UUID) (more bool, e
 		st.tickets = nil
 	}
 	n, moved := 0, false
-	err = s.inFold(ctx, func(tx pgx.Tx) (err error) {
+	err = s.books.inFold(ctx, func(tx pgx.Tx) (err error) {
 		n, moved, err = s.judgeStretch(ctx, tx, stream, st)
 		return err
 	})
@@ -157,7 +157,7 @@ func (s *Service) judgeStretch(ctx context.Context, tx pgx.Tx, stream uuid.UUID,
 		return 0, false, fmt.Errorf("lock position: %w", err)
 	}
 	if len(st.tickets) > 0 {
-		rules, err := s.book(st.event, rulesRev)
+		rules, err := s.books.at(st.event, rulesRev)
 		if err != nil {
 			return 0, false, err
 		}
@@ -182,7 +182,7 @@ func (s *Service) Rebuild(ctx context.Context, event syncproto.EventNo) (int, er
 	after := syncproto.TicketNo(0)
 	for {
 		n, last := 0, after
-		err := s.inFold(ctx, func(tx pgx.Tx) (err error) {
+		err := s.books.inFold(ctx, func(tx pgx.Tx) (err error) {
 			n, last, err = s.rebuildPart(ctx, tx, event, after)
 			return err
 		})
@@ -203,7 +203,7 @@ func (s *Service) rebuildPart(ctx context.Context, tx pgx.Tx, event syncproto.Ev
 	if err := tx.QueryRow(ctx, `SELECT rev FROM event WHERE id = $1`, event).Scan(&rev); err != nil {
 		return 0, after, fmt.Errorf("read revision of rules: %w", err)
 	}
-	rules, err := s.book(event, rev)
+	rules, err := s.books.at(event, rev)
 	if err != nil {
 		return 0, after, err
 	}

@@ -42,7 +42,7 @@ func (o owner) trusts(ref syncproto.Ref) bool {
 func (s *Service) Push(ctx context.Context, pusher uuid.UUID, req syncproto.PushRequest) (syncproto.PushReply, error) {
 	var reply syncproto.PushReply
 	var stream uuid.UUID
-	err := s.inFold(ctx, func(tx pgx.Tx) (err error) {
+	err := s.books.inFold(ctx, func(tx pgx.Tx) (err error) {
 		reply, stream, err = s.push(ctx, tx, pusher, req)
 		return err
 	})
@@ -66,7 +66,7 @@ func (s *Service) push(ctx context.Context, tx pgx.Tx, pusher uuid.UUID, req syn
 	if err != nil {
 		return none, uuid.Nil, err
 	}
-	rules, err := s.book(own.event, own.rulesRev)
+	rules, err := s.books.at(own.event, own.rulesRev)
 	if err != nil {
 		return none, uuid.Nil, err
 	}

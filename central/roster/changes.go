@@ -45,6 +45,39 @@ func (f ref) subject() subject { return subject{f.kind, f.entity, f.no} }
 // limits. Refusals are *syncproto.Error: CodeResync for a cursor of another
 // history, CodeGone for one before the trimmed part.
 func (r *Roster) Changes(ctx context.Context, req syncproto.ChangesRequest) (syncproto.Page, error) {
+	if req.Limit <= 0 || req.Limit > syncproto.PageRecordsMax {
+		req.Limit = syncproto.PageRecordsMax
+	}
+	wait := min(time.Duration(max(req.WaitMS, 0))*time.Millisecond, syncproto.WaitMax)
+	over := time.NewTimer(wait)
+	defer over.Stop()
+	for last := wait == 0; ; {
+		// Who parks first and looks then misses nothing in between.
+		grown, leave := r.hub.park(req.Stream)
+		page, err := r.reader.page(ctx, req)
+		if err != nil || page.To > page.From || last || r.hub.isClosed() {
+			leave()
+			return page, err
+		}
+		select {
+		case <-grown:
+		case <-over.C:
+			last = true
+		case <-ctx.Done():
+			err = fmt.Errorf("wait for changes: %w", ctx.Err())
+		}
+		leave()
+		if err != nil {
+			return syncproto.Page{}, err
+		}
+	}
+}
+
+// reader reads pages of the log and the state that they tell of.
+type reader struct{ cfg Config }
+
+// page reads what follows a cursor now.
+func (r reader) page(ctx context.Context, req syncproto.ChangesRequest) (syncproto.Page, error) {
 	var cursor syncproto.Cursor
 	if req.Cursor != "" {
 		var err error
@@ -52,86 +85,50 @@ func (r *Roster) Changes(ctx context.Context, req syncproto.ChangesRequest) (syn
 			return syncproto.Page{}, syncproto.Errorf(syncproto.CodeMalformed, "The cursor is not one of this protocol.")
 		}
 	}
-	if req.Limit <= 0 || req.Limit > syncproto.PageRecordsMax {
-		req.Limit = syncproto.PageRecordsMax
-	}
-	wait := min(time.Duration(max(req.WaitMS, 0))*time.Millisecond, syncproto.WaitMax)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	over := time.NewTimer(wait)
-	defer over.Stop()
-	for {
-		page, grown, leave, err := r.look(ctx, req.Stream, cursor, req.Cursor == "", req.Limit)
-		if err != nil {
-			return syncproto.Page{}, err
-		}
-		if page.To > page.From || wait == 0 || r.hub.isClosed() {
-			leave()
-			return page, nil
-		}
-		select {
-		case <-grown:
-			leave()
-		case <-over.C:
-			leave()
-			return page, nil
-		case <-ctx.Done():
-			leave()
-			return syncproto.Page{}, fmt.Errorf("wait for changes: %w", ctx.Err())
-		}
-	}
-}
-
-// look parks at the stream, so that nothing falls in between, and reads a page.
-// Where there is no error, the caller has to leave.
-func (r *Roster) look(ctx context.Context, stream uuid.UUID, cursor syncproto.Cursor, origin bool, limit int) (syncproto.Page, <-chan struct{}, func(), error) {
-	grown, leave := r.hub.park(stream)
-	page, err := r.page(ctx, stream, cursor, origin, limit)
-	if err != nil {
-		leave()
-		return syncproto.Page{}, nil, nil, err
-	}
-	return page, grown, leave, nil
-}
-
-// page reads what follows a cursor now.
-func (r *Roster) page(ctx context.Context, stream uuid.UUID, cursor syncproto.Cursor, origin bool, limit int) (syncproto.Page, error) {
-	at, err := locate(ctx, r.cfg.Pool, stream, &cursor.Seq)
+	at, err := locate(ctx, r.cfg.Pool, req.Stream, &cursor.Seq)
 	if err != nil {
 		return syncproto.Page{}, err
 	}
-	if origin {
+	if req.Cursor == "" {
 		cursor.Epoch = at.epoch
 	}
 	if err := at.check(cursor); err != nil {
 		return syncproto.Page{}, err
 	}
 	page := syncproto.Page{
-		Stream: stream, From: cursor.Seq, To: cursor.Seq, Next: cursor.String(),
+		Stream: req.Stream, From: cursor.Seq, To: cursor.Seq, Next: cursor.String(),
 		Head: at.head, ServerMS: r.cfg.Now().UnixMilli(),
 	}
 	if at.head == cursor.Seq {
 		return page, nil
 	}
-	refs, err := r.refs(ctx, stream, cursor.Seq, limit)
-	if err != nil {
+	if err := r.fill(ctx, &page, at, req.Limit); err != nil {
 		return syncproto.Page{}, err
 	}
-	if err := contiguous(refs, cursor.Seq, at.minSeq); err != nil {
-		return syncproto.Page{}, err
+	return page, nil
+}
+
+// fill puts into an empty page what follows it.
+func (r reader) fill(ctx context.Context, page *syncproto.Page, at place, limit int) error {
+	refs, err := r.refs(ctx, page.Stream, page.From, limit)
+	if err != nil {
+		return err
+	}
+	if err := contiguous(refs, page.From, at.minSeq); err != nil {
+		return err
 	}
 	state, err := r.state(ctx, at.event, refs)
 	if err != nil {
-		return syncproto.Page{}, err
+		return err
 	}
-	last, err := fill(&page, refs, state)
+	last, err := tell(page, refs, state)
 	if err != nil {
-		return syncproto.Page{}, err
+		return err
 	}
 	page.To = last.seq
 	page.Head = max(page.Head, last.seq)
 	page.Next = syncproto.Cursor{Epoch: at.epoch, Seq: last.seq, Tag: last.tag}.String()
-	return page, nil
+	return nil
 }
 
 // check refuses a cursor that is not of this history.
@@ -179,9 +176,9 @@ func contiguous(refs []ref, from, minSeq int64) error {
 	return nil
 }
 
-// fill puts the state of each subject into the page once, at its first row, as
+// tell puts the state of each subject into the page once, at its first row, as
 // far as a page has room, and returns the last row that it covers.
-func fill(page *syncproto.Page, refs []ref, state map[subject]syncproto.Record) (ref, error) {
+func tell(page *syncproto.Page, refs []ref, state map[subject]syncproto.Record) (ref, error) {
 	var rowOf []int // index of the row at which a record stands
 	done := make(map[subject]bool, len(state))
 	for i, f := range refs {
@@ -206,7 +203,7 @@ func fill(page *syncproto.Page, refs []ref, state map[subject]syncproto.Record) 
 
 // state reads what the rows refer to as it is now, which is never older than
 // what they tell of.
-func (r *Roster) state(ctx context.Context, event syncproto.EventNo, refs []ref) (map[subject]syncproto.Record, error) {
+func (r reader) state(ctx context.Context, event syncproto.EventNo, refs []ref) (map[subject]syncproto.Record, error) {
 	byKind := map[int16][]subject{}
 	seen := make(map[subject]bool, len(refs))
 	for _, f := range refs {
@@ -226,7 +223,7 @@ func (r *Roster) state(ctx context.Context, event syncproto.EventNo, refs []ref)
 
 // stateOf is state for the subjects of one kind. A kind that this version does
 // not know is left out; its number still counts.
-func (r *Roster) stateOf(ctx context.Context, event syncproto.EventNo, kind int16, subjects []subject, out map[subject]syncproto.Record) error {
+func (r reader) stateOf(ctx context.Context, event syncproto.EventNo, kind int16, subjects []subject, out map[subject]syncproto.Record) error {
 	switch kind {
 	case KindTicket:
 		return r.tickets(ctx, event, subjects, out)
@@ -247,7 +244,7 @@ func (r *Roster) stateOf(ctx context.Context, event syncproto.EventNo, kind int1
 }
 
 // document is the one record of the rules or of the keys.
-func (r *Roster) document(ctx context.Context, event syncproto.EventNo, kind int16) (syncproto.Record, error) {
+func (r reader) document(ctx context.Context, event syncproto.EventNo, kind int16) (syncproto.Record, error) {
 	if kind == KindTrust {
 		trust, err := r.cfg.Trust(ctx)
 		if err != nil {

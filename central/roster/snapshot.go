@@ -49,7 +49,7 @@ func (r *Roster) Manifest(ctx context.Context, stream uuid.UUID) (syncproto.Mani
 		done, mine := r.snapshots.enter(stream)
 		if mine {
 			defer r.snapshots.exit(stream, done)
-			return r.snapshots.build(ctx, stream, r.document)
+			return r.snapshots.build(ctx, stream, r.reader.document)
 		}
 		select {
 		case <-done: // It may have failed for a reason of its caller's alone.

@@ -57,6 +57,7 @@ type Config struct {
 type Roster struct {
 	cfg       Config
 	hub       *hub
+	reader    reader
 	sealer    *sealer
 	snapshots *snapshots
 }
@@ -77,7 +78,7 @@ func New(cfg Config) (*Roster, error) {
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Reader
 	}
-	r := &Roster{cfg: cfg, hub: newHub()}
+	r := &Roster{cfg: cfg, hub: newHub(), reader: reader{cfg}}
 	r.sealer = newSealer(cfg.Coalesce, cfg.Logger, func(ctx context.Context, stream uuid.UUID) error {
 		_, head, err := seal(ctx, cfg.Pool, stream, cfg.Rand)
 		if head > 0 {

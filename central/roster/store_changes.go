@@ -35,7 +35,7 @@ func locate(ctx context.Context, pool *pgxpool.Pool, stream uuid.UUID, seq *int6
 }
 
 // refs reads the rows after seq, in order.
-func (r *Roster) refs(ctx context.Context, stream uuid.UUID, seq int64, limit int) ([]ref, error) {
+func (r reader) refs(ctx context.Context, stream uuid.UUID, seq int64, limit int) ([]ref, error) {
 	rows, err := r.cfg.Pool.Query(ctx, `
 		SELECT seq, tag, kind, entity, entity_no
 		FROM sync_log
@@ -58,7 +58,7 @@ func (r *Roster) refs(ctx context.Context, stream uuid.UUID, seq int64, limit in
 }
 
 // tickets reads tickets of an event by number.
-func (r *Roster) tickets(ctx context.Context, event syncproto.EventNo, subjects []subject, out map[subject]syncproto.Record) error {
+func (r reader) tickets(ctx context.Context, event syncproto.EventNo, subjects []subject, out map[subject]syncproto.Record) error {
 	numbers := make([]int64, len(subjects))
 	byNumber := make(map[syncproto.TicketNo]subject, len(subjects))
 	for i, s := range subjects {
@@ -125,7 +125,7 @@ func (s *statusColumn) ScanBytes(v []byte) error {
 }
 
 // entries reads journal entries with their verdicts.
-func (r *Roster) entries(ctx context.Context, subjects []subject, out map[subject]syncproto.Record) error {
+func (r reader) entries(ctx context.Context, subjects []subject, out map[subject]syncproto.Record) error {
 	incarnations, seqs := make([]uuid.UUID, len(subjects)), make([]int64, len(subjects))
 	for i, s := range subjects {
 		incarnations[i], seqs[i] = s.entity, s.no
@@ -171,7 +171,7 @@ func eachEntry(rows pgx.Rows, fn func(*syncproto.EntryRecord) error) error {
 }
 
 // devices reads gates as the others know them.
-func (r *Roster) devices(ctx context.Context, subjects []subject, out map[subject]syncproto.Record) error {
+func (r reader) devices(ctx context.Context, subjects []subject, out map[subject]syncproto.Record) error {
 	ids := make([]uuid.UUID, len(subjects))
 	for i, s := range subjects {
 		ids[i] = s.entity
