@@ -47,7 +47,7 @@ func (j *Journal) setAck(ctx context.Context, pos syncproto.Position, back bool)
 		}
 	}
 	j.book.ack(s.ordinal, pos, j.cfg.Now().UnixMilli(), back)
-	j.signal()
+	j.queue.signal()
 	return nil
 }
 

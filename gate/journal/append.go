@@ -26,31 +26,10 @@ func (j *Journal) Append(e syncproto.Entry) (*Pending, error) {
 		return nil, err
 	}
 	p := &Pending{j: j, done: make(chan struct{})}
-	if err := j.enqueue(p, e); err != nil {
+	if err := j.queue.add(p, e); err != nil {
 		return nil, err
 	}
 	return p, nil
-}
-
-func (j *Journal) enqueue(p *Pending, e syncproto.Entry) error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	switch {
-	case j.err != nil:
-		return j.err
-	case len(j.queue) >= QueueMax:
-		return fmt.Errorf("%w: %d entries wait for the disk", ErrFull, QueueMax)
-	case e.T <= j.lastT:
-		return fmt.Errorf("%w: %d after %d", ErrOrder, e.T, j.lastT)
-	case j.nextSeq > seqMax:
-		return fmt.Errorf("%w: this incarnation has no number left", ErrFull)
-	}
-	e.Incarnation, e.Seq = j.writer.id, j.nextSeq
-	p.entry = e
-	j.nextSeq++
-	j.lastT = e.T
-	j.queue = append(j.queue, p)
-	return nil
 }
 
 // valid refuses what would not come back from JSON as it went in, because its
@@ -76,7 +55,7 @@ func (p *Pending) Wait(ctx context.Context) (syncproto.Entry, error) {
 	case <-p.done:
 		return p.entry, p.err
 	default:
-		p.j.lead()
+		p.j.pen.lead()
 	}
 	select {
 	case <-p.done:
@@ -88,7 +67,7 @@ func (p *Pending) Wait(ctx context.Context) (syncproto.Entry, error) {
 
 // Done is closed when Wait would return at once.
 func (p *Pending) Done() <-chan struct{} {
-	p.j.signal()
+	p.j.queue.signal()
 	return p.done
 }
 
@@ -98,11 +77,4 @@ func (p *Pending) finish(err error) {
 	}
 	p.err = err
 	close(p.done)
-}
-
-func (j *Journal) signal() {
-	select {
-	case j.wake <- struct{}{}:
-	default:
-	}
 }

@@ -9,7 +9,7 @@ const TailEntries = tailEntries
 func (j *Journal) FailCommits() error {
 	j.pen.Lock()
 	defer j.pen.Unlock()
-	return j.writer.conn.Raw(func(c any) error {
+	return j.pen.w.conn.Raw(func(c any) error {
 		c.(sqlite.HookRegisterer).RegisterCommitHook(func() int32 { return 1 })
 		return nil
 	})
@@ -19,14 +19,7 @@ func (j *Journal) FailCommits() error {
 func (j *Journal) Checkpoint() error {
 	j.pen.Lock()
 	defer j.pen.Unlock()
-	return j.writer.tidy()
-}
-
-// Frames is how much of the log is in use, by the writer's estimate.
-func (j *Journal) Frames() int64 {
-	j.pen.Lock()
-	defer j.pen.Unlock()
-	return j.writer.frames
+	return j.pen.w.tidy()
 }
 
 // CheckVersion is checkVersion.

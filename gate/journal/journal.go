@@ -133,24 +133,13 @@ func (c *Config) check() error {
 // Journal is an open journal. All methods may be called from any goroutine.
 type Journal struct {
 	*Reader
-	cfg  Config
-	lock *os.File
-	done chan struct{} // closed when run has ended
+	cfg   Config
+	lock  *os.File
+	queue *queue
+	pen   pen
+	done  chan struct{} // closed when run has ended
 
-	// The pen is held by whoever writes. It is taken before mu, never after.
-	pen    sync.Mutex
-	writer *writer
-	batch  []*Pending // reused from commit to commit
-	broken error      // the first error, after which nothing is written
-
-	mu      sync.Mutex
-	queue   []*Pending
-	nextSeq uint64
-	lastT   syncproto.HLC
-	err     error // sticky: why nothing may be appended any more
-	ops     []*op
-
-	wake chan struct{} // one token: run has something to look at
+	closing sync.Once
 }
 
 // Open opens the journal or makes a new one, verifies the file and the end of its
@@ -164,7 +153,7 @@ func Open(ctx context.Context, cfg Config) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{cfg: cfg, lock: lock, done: make(chan struct{}), wake: make(chan struct{}, 1)}
+	j := &Journal{cfg: cfg, lock: lock, done: make(chan struct{})}
 	if err := j.open(ctx); err != nil {
 		lock.Close()
 		return nil, fmt.Errorf("open journal %s: %w", cfg.Path, err)
@@ -195,52 +184,39 @@ func (j *Journal) open(ctx context.Context) (err error) {
 		r.Close()
 		return err
 	}
-	j.writer, j.Reader = w, r
-	j.nextSeq, j.lastT = w.seq+1, w.lastT
+	j.Reader = r
+	j.queue = &queue{inc: w.id, wake: make(chan struct{}, 1), nextSeq: w.seq + 1, lastT: w.lastT}
+	j.pen.q, j.pen.w, j.pen.linger = j.queue, w, j.cfg.Linger > 0
 	return nil
 }
 
 // Close writes what is queued, makes the file whole and closes it. What could not
-// be written any more gets ErrBroken. Closing twice is harmless.
+// be written any more gets ErrBroken. Closing again does nothing.
 func (j *Journal) Close() error {
-	j.mu.Lock()
-	first := !errors.Is(j.err, ErrClosed)
-	broken := j.err
-	if first {
-		j.err = errors.Join(ErrClosed, broken)
-	}
-	j.mu.Unlock()
-	j.signal()
-	<-j.done
-	if !first {
-		return nil
-	}
-	err := errors.Join(j.Reader.Close(), j.writer.close(), j.lock.Close())
-	if broken != nil {
-		return nil // it was reported when it broke, and closing a broken file cannot mend it
-	}
+	var err error
+	j.closing.Do(func() {
+		j.queue.stop(ErrClosed)
+		j.queue.signal()
+		<-j.done
+		err = errors.Join(j.Reader.Close(), j.pen.w.close(), j.lock.Close())
+		if j.pen.broken != nil {
+			err = nil // it was told when it broke, and closing a broken file cannot mend it
+		}
+	})
 	return err
 }
 
 // Err is nil while the journal can be written, and then says why not.
-func (j *Journal) Err() error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.err
-}
+func (j *Journal) Err() error { return j.queue.stopped() }
 
 // Incarnation is the id of this opening.
-func (j *Journal) Incarnation() uuid.UUID { return j.writer.id }
+func (j *Journal) Incarnation() uuid.UUID { return j.queue.inc }
 
 // Parent is the end of the incarnation before this one; zero in a new file.
-func (j *Journal) Parent() syncproto.Position { return j.writer.parent }
+func (j *Journal) Parent() syncproto.Position { return j.pen.w.parent }
 
 // Last is the durable end of this incarnation.
 func (j *Journal) Last() syncproto.Position { return j.book.last() }
 
 // LastT is the greatest T that was ever appended to the file, durable or not.
-func (j *Journal) LastT() syncproto.HLC {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.lastT
-}
+func (j *Journal) LastT() syncproto.HLC { return j.queue.latest() }

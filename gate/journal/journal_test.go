@@ -151,8 +151,9 @@ func TestReopeningBeginsAnIncarnationThatNamesItsParent(t *testing.T) {
 	require.Len(t, all, 10)
 	require.EqualValues(t, 10, k.Rows())
 	genesis := all[6]
+	parent := syncproto.Position{Ref: genesis.Of, Hash: genesis.ParentHash}
 	require.Equal(t, syncproto.KindGenesis, genesis.Kind)
-	require.Equal(t, end, syncproto.Position{Ref: genesis.Of, Hash: genesis.ParentHash})
+	require.Equal(t, end, parent)
 	rep, err := k.Verify(t.Context())
 	require.NoError(t, err)
 	require.EqualValues(t, 2, rep.Incarnations)

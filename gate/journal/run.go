@@ -4,16 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
-
-	"gatehouse/syncproto"
 )
 
-// op is a change that is not an entry. It is made between two commits.
-type op struct {
-	fn   func(*writer) error
-	err  error
-	done chan struct{}
+// pen is the right to write: whoever holds the mutex. It is taken before the
+// queue's, never after.
+type pen struct {
+	sync.Mutex
+	q      *queue
+	w      *writer
+	linger bool
+	batch  []*Pending // reused from commit to commit
+	broken error      // the first error, after which nothing is written
 }
 
 // run writes what nobody who waits has written: entries that came while the pen
@@ -26,22 +29,16 @@ func (j *Journal) run() {
 	for {
 		idle := false
 		select {
-		case <-j.wake:
-			if j.cfg.Linger > 0 && !j.closing() {
-				time.Sleep(j.cfg.Linger)
+		case <-j.queue.wake:
+			if j.cfg.Linger > 0 {
+				<-time.After(j.cfg.Linger)
 			}
 		case <-tick.C:
 			idle = true
 		}
-		closing := j.closing()
-		j.drain()
-		j.pen.Lock()
-		w := j.writer
-		if closing || idle && w.commits == seen && w.untidy() {
-			j.work(nil, &op{fn: (*writer).tidy, done: make(chan struct{})})
-		}
-		seen = w.commits
-		j.pen.Unlock()
+		closing := errors.Is(j.queue.stopped(), ErrClosed)
+		j.pen.drain()
+		seen = j.pen.tidy(closing, idle, seen)
 		if closing {
 			return
 		}
@@ -50,140 +47,92 @@ func (j *Journal) run() {
 
 // drain takes the pen until there is nothing left to write. A commit gathers what
 // came while the disk was busy with the one before.
-func (j *Journal) drain() {
-	j.pen.Lock()
-	defer j.pen.Unlock()
-	for j.step() {
+func (p *pen) drain() {
+	p.Lock()
+	defer p.Unlock()
+	for p.step() {
 	}
+}
+
+// tidy does the housekeeping before the end, or in an idle moment: one before
+// which there was no commit since the last look. It returns what it saw.
+func (p *pen) tidy(closing, idle bool, seen uint64) uint64 {
+	p.Lock()
+	defer p.Unlock()
+	if closing || idle && p.w.commits == seen && p.w.untidy() {
+		p.work(nil, newOp((*writer).tidy))
+	}
+	return p.w.commits
 }
 
 // lead commits the head of the queue if nobody else is writing. A lane that is
 // alone thereby saves two changes of goroutine, which cost a fifth of an fsync.
 // Whoever finds the pen taken has queued before, so looking once more after the
 // pen is put down leaves nobody behind.
-func (j *Journal) lead() {
-	if j.cfg.Linger > 0 {
-		j.signal()
+func (p *pen) lead() {
+	if p.linger {
+		p.q.signal()
 		return
 	}
-	if !j.pen.TryLock() {
+	if !p.TryLock() {
 		return
 	}
-	j.step()
-	j.pen.Unlock()
-	if j.queued() {
-		j.signal()
+	p.step()
+	p.Unlock()
+	if !p.q.empty() {
+		p.q.signal()
 	}
 }
 
 // step writes one batch and one change; false means that there was nothing.
-// The caller has the pen.
-func (j *Journal) step() bool {
-	j.batch = j.take(j.batch[:0])
-	o := j.takeOp()
-	if len(j.batch) == 0 && o == nil {
+func (p *pen) step() bool {
+	p.batch = p.q.take(p.batch[:0], p.w.cfg.BatchMax)
+	o := p.q.takeOp()
+	if len(p.batch) == 0 && o == nil {
 		return false
 	}
-	j.work(j.batch, o)
-	clear(j.batch)
+	p.work(p.batch, o)
+	clear(p.batch)
 	return true
 }
 
 // work commits a batch, then makes a change. After the first error nothing more
-// is written, and everybody who waits is told the same. The caller has the pen.
-func (j *Journal) work(batch []*Pending, o *op) {
-	w := j.writer
-	err := j.broken
-	if err == nil && len(batch) > 0 {
-		err = w.append(batch)
-		j.fail(err)
+// is written, and everybody who waits is told the same.
+func (p *pen) work(batch []*Pending, o *op) {
+	if p.broken == nil && len(batch) > 0 {
+		p.fail(p.w.append(batch))
 	}
-	for _, p := range batch {
-		p.finish(j.broken)
-	}
-	if err == nil && o != nil {
-		o.err = o.fn(w)
-		j.fail(o.err)
+	for _, e := range batch {
+		e.finish(p.broken)
 	}
 	if o != nil {
-		if o.err == nil {
-			o.err = err
+		if p.broken == nil {
+			p.fail(o.fn(p.w))
 		}
+		o.err = p.broken
 		close(o.done)
 	}
-	if j.broken == nil && w.frames > max(w.frameMax()*3/4, w.retryAt) {
-		j.fail(w.checkpoint("RESTART"))
+	if p.broken == nil && p.w.frames > max(p.w.frameMax()*3/4, p.w.retryAt) {
+		p.fail(p.w.checkpoint("RESTART"))
 	}
 }
 
-// fail makes the journal broken for good, unless it is already or err is nil.
-func (j *Journal) fail(err error) {
-	if err == nil || j.broken != nil {
+// fail makes the journal broken for good, unless err is nil.
+func (p *pen) fail(err error) {
+	if err == nil {
 		return
 	}
-	j.broken = fmt.Errorf("%w, restart the gate to open it anew: %w", ErrBroken, err)
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.err == nil {
-		j.err = j.broken
-	} else {
-		j.err = errors.Join(j.err, j.broken)
-	}
+	p.broken = fmt.Errorf("%w, restart the gate to open it anew: %w", ErrBroken, err)
+	p.q.stop(p.broken)
 }
 
-// take moves the head of the queue into batch.
-func (j *Journal) take(batch []*Pending) []*Pending {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	n := min(len(j.queue), j.cfg.BatchMax)
-	for i, size := 0, 0; i < n; i++ {
-		if size += sizeBound(&j.queue[i].entry); size > batchBytesMax && i > 0 {
-			n = i
-		}
-	}
-	batch = append(batch, j.queue[:n]...)
-	rest := copy(j.queue, j.queue[n:])
-	clear(j.queue[rest:])
-	j.queue = j.queue[:rest]
-	return batch
-}
-
-func (j *Journal) takeOp() *op {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if len(j.ops) == 0 {
-		return nil
-	}
-	o := j.ops[0]
-	j.ops = j.ops[1:]
-	return o
-}
-
-// sizeBound is an upper estimate of an entry's JSON: names, numbers, hashes and
-// quotes, and texts in which every byte is escaped.
-func sizeBound(e *syncproto.Entry) int {
-	return 512 + 6*(len(e.Kind)+len(e.Reason)+len(e.Lane)+len(e.Zone)+len(e.Direction)+len(e.By)+len(e.Note))
-}
-
-func (j *Journal) closing() bool { return errors.Is(j.Err(), ErrClosed) }
-
-func (j *Journal) queued() bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return len(j.queue)+len(j.ops) > 0
-}
-
-// do has the writer make a change and waits for it.
+// do makes a change between two commits and waits for it.
 func (j *Journal) do(ctx context.Context, fn func(*writer) error) error {
-	o := &op{fn: fn, done: make(chan struct{})}
-	j.mu.Lock()
-	if j.err != nil {
-		defer j.mu.Unlock()
-		return j.err
+	o := newOp(fn)
+	if err := j.queue.addOp(o); err != nil {
+		return err
 	}
-	j.ops = append(j.ops, o)
-	j.mu.Unlock()
-	j.signal()
+	j.queue.signal()
 	select {
 	case <-o.done:
 		return o.err

@@ -100,7 +100,7 @@ func (w *writer) prepare(ctx context.Context) (err error) {
 		{&w.insert, `INSERT INTO entry (id, hash, sig, body) VALUES (?, ?, ?, ?)`},
 		{&w.ackSQL, `UPDATE incarnation SET acked_seq = ?, acked_hash = ?, acked_at = ? WHERE ordinal = ?`},
 	} {
-		if *s.dst, err = w.conn.PrepareContext(ctx, s.sql); err != nil {
+		if *s.dst, err = w.conn.PrepareContext(ctx, s.sql); err != nil { //nolint:sqlclosecheck // closed by close
 			return fmt.Errorf("prepare statement: %w", damage(err))
 		}
 	}
@@ -143,8 +143,10 @@ func (w *writer) genesis(end tail) error {
 	if err != nil {
 		return fmt.Errorf("begin incarnation: %w", err)
 	}
-	w.book.streams = append(w.book.streams, stream{ordinal: w.ordinal, device: w.cfg.Device, key: key, first: 1,
-		last: syncproto.Position{Ref: p.entry.Ref(), Hash: p.entry.Hash}})
+	w.book.streams = append(w.book.streams, stream{
+		ordinal: w.ordinal, device: w.cfg.Device, key: key, first: 1,
+		last: syncproto.Position{Ref: p.entry.Ref(), Hash: p.entry.Hash},
+	})
 	return nil
 }
 

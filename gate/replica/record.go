@@ -102,7 +102,7 @@ func newRecordWriter(ctx context.Context, q tx, at int64) (*recordWriter, error)
 			WHERE (excluded.rev, excluded.record) > (document.rev, document.record)`},
 	} {
 		var err error
-		if *s.dst, err = q.PrepareContext(ctx, s.sql); err != nil {
+		if *s.dst, err = q.PrepareContext(ctx, s.sql); err != nil { //nolint:sqlclosecheck // closed by the end of the transaction
 			return nil, fmt.Errorf("prepare statement: %w", err)
 		}
 	}
