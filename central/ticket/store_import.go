@@ -169,13 +169,18 @@ func (im *importer) existing(ctx context.Context, tx pgx.Tx) (map[string]current
 	if err != nil {
 		return nil, err
 	}
-	out := map[string]current{}
-	var c current
-	_, err = pgx.ForEachRow(rows, []any{&c.number, &c.reference, &c.typeNo, &c.name, &c.email, &c.notes, &c.status}, func() error {
-		out[c.reference] = c
-		return nil
+	tickets, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c current, err error) {
+		err = row.Scan(&c.number, &c.reference, &c.typeNo, &c.name, &c.email, &c.notes, &c.status)
+		return c, err
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]current, len(tickets))
+	for _, c := range tickets {
+		out[c.reference] = c
+	}
+	return out, nil
 }
 
 // merge is what a row of the file makes of a ticket.

@@ -156,38 +156,19 @@ func TestCommandsWorkStraightAfterServeWasKilled(t *testing.T) {
 func TestCommandsWorkTwoAtATime(t *testing.T) {
 	t.Parallel()
 	data := dataDir(t)
-	created := make(chan result, 2)
-	for range cap(created) {
-		path := file(t, "e.yaml", eventFile)
-		go func() {
-			r, err := try(t, "event", "create", "--data", data, path)
-			if err != nil {
-				r.code = -1
-			}
-			created <- r
-		}()
-	}
+	path := file(t, "e.yaml", eventFile)
+	one := begin(t, "event", "create", "--data", data, path)
+	two := begin(t, "event", "create", "--data", data, path)
 	printed := map[string]bool{}
-	for range cap(created) {
-		r := <-created
+	for _, r := range []result{one(), two()} {
 		require.Zero(t, r.code, r.err)
 		printed[r.out] = true
 	}
 	require.Equal(t, map[string]bool{"1\n": true, "2\n": true}, printed, "on a data directory that neither had made")
 
-	imported := make(chan result, 2)
-	for _, prefix := range []string{"A", "B"} {
-		path := file(t, "t.csv", sheet(prefix, 500))
-		go func() {
-			r, err := try(t, "ticket", "import", "--data", data, "--event", "1", path)
-			if err != nil {
-				r.code = -1
-			}
-			imported <- r
-		}()
-	}
-	for range cap(imported) {
-		r := <-imported
+	one = begin(t, "ticket", "import", "--data", data, "--event", "1", file(t, "a.csv", sheet("A", 500)))
+	two = begin(t, "ticket", "import", "--data", data, "--event", "1", file(t, "b.csv", sheet("B", 500)))
+	for _, r := range []result{one(), two()} {
 		require.Zero(t, r.code, r.err)
 	}
 	require.Contains(t, must(t, "attendance", "--data", data, "--event", "1", "--json"), `"tickets":1000`)

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -54,23 +53,23 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 // run runs the program to its end.
 func run(t *testing.T, args ...string) result {
 	t.Helper()
-	r, err := try(t, args...)
-	require.NoError(t, err)
-	return r
+	return begin(t, args...)()
 }
 
-// try is run for other goroutines than the test's.
-func try(t *testing.T, args ...string) (result, error) {
+// begin starts the program and returns what waits for its end.
+func begin(t *testing.T, args ...string) func() result {
 	t.Helper()
 	var out, errs bytes.Buffer
 	cmd := command(t, args...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		err = nil
+	require.NoError(t, cmd.Start())
+	return func() result {
+		t.Helper()
+		if err := cmd.Wait(); err != nil {
+			require.ErrorAs(t, err, new(*exec.ExitError))
+		}
+		return result{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
 	}
-	return result{cmd.ProcessState.ExitCode(), out.String(), errs.String()}, err
 }
 
 // must runs the program and returns what it printed; it must succeed.

@@ -58,7 +58,6 @@ unpaid or cancelled. Tickets that the file does not name stay as they are.`,
 					if err != nil {
 						return err
 					}
-					a.publish(c.Context(), s, event.no())
 					fmt.Fprintf(a.err, "%d added, %d updated, %d unchanged\n", done.Added, done.Updated, done.Unchanged)
 					return nil
 				})
@@ -174,7 +173,7 @@ func drawTo(name, code string, draw func(io.Writer, qrdraw.Matrix) error) error 
 	if err != nil {
 		return fmt.Errorf("write QR code: %w", err)
 	}
-	defer f.Cleanup()
+	defer func() { _ = f.Cleanup() }() // After the replacement there is nothing to clean up.
 	if err := draw(f, matrix); err != nil {
 		return err
 	}
