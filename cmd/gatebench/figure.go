@@ -32,8 +32,12 @@ func newFigure(name string, value float64, unit string, r reach) figure {
 	return figure{Name: name, Value: value, Unit: unit, reach: r}
 }
 
-// beside sets the limit, in the figure's unit.
+// beside sets the limit, in the figure's unit. A limit of 0 was too short to
+// measure and counts as none.
 func (f figure) beside(limit float64, what string) figure {
+	if limit == 0 {
+		return f
+	}
 	ratio := f.Value / limit
 	f.Limit, f.Ratio, f.against = &limit, &ratio, what
 	return f

@@ -27,7 +27,7 @@ func fullSizes() sizes {
 // quickSizes take about a second each.
 func quickSizes() sizes {
 	return sizes{
-		small: 1000, large: 10_000, decisions: 400, admitFor: 300 * time.Millisecond, callers: 64, codes: 10_000,
+		small: 1000, large: 10_000, decisions: 1000, admitFor: 300 * time.Millisecond, callers: 64, codes: 10_000,
 		event: 2000, scans: 30, revocations: 5, boots: []int{2000, 5000}, journalled: 1500,
 	}
 }
