@@ -136,10 +136,10 @@ func TestChainCarriedByAPeer(t *testing.T) {
 	req := lost.All()
 	req.Device = peer.Device
 	_, err = b.Push(t.Context(), peer.Device, req)
-	requireRefused(t, err, syncproto.CodeForbidden)
+	_ = requireRefused(t, err, syncproto.CodeForbidden)
 	stranger := b.enrol(b.newEvent(), "stranger")
 	_, err = b.Push(t.Context(), stranger.Device, lost.All())
-	requireRefused(t, err, syncproto.CodeForbidden)
+	_ = requireRefused(t, err, syncproto.CodeForbidden)
 }
 
 // What a revoked gate adds after its last trusted entry is kept and counts for

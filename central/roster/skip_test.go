@@ -85,6 +85,9 @@ func missed(t *testing.T, b *bundle, f feed) (committed, lost int) {
 	return len(wrote), lost
 }
 
+// numbered is a row with the number that a log gave it.
+type numbered struct{ Seq, ID int64 }
+
 var errRollBack = errors.New("rolled back on purpose")
 
 // writeOne is one writer's transaction: one in 20 pauses before its end and one
@@ -147,17 +150,19 @@ func TestNoRowIsSkipped(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			var seq, id int64
+			told, err := pgx.CollectRows(rows, pgx.RowToStructByPos[numbered])
+			if err != nil {
+				return err
+			}
 			next := p.From
-			_, err = pgx.ForEachRow(rows, []any{&seq, &id}, func() error {
+			for _, row := range told {
 				next++
-				require.Equal(t, next, seq, "no gap")
-				got(id)
-				return nil
-			})
+				require.Equal(t, next, row.Seq, "no gap")
+				got(row.ID)
+			}
 			require.Equal(t, next, p.To)
 			at = p
-			return err
+			return nil
 		},
 		pending: func(ctx context.Context) (n int, err error) {
 			err = b.pool.QueryRow(ctx, `SELECT count(*) FROM sync_outbox`).Scan(&n)
@@ -186,11 +191,11 @@ func TestBigserialCursorSkipsRows(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			var id int64
-			_, err = pgx.ForEachRow(rows, []any{&cursor, &id}, func() error {
-				got(id)
-				return nil
-			})
+			told, err := pgx.CollectRows(rows, pgx.RowToStructByPos[numbered])
+			for _, row := range told {
+				cursor = row.Seq
+				got(row.ID)
+			}
 			return err
 		},
 		pending: func(context.Context) (int, error) { return 0, nil },
