@@ -45,8 +45,12 @@ func decodeFixed(dst, text []byte) error {
 	if base64.RawURLEncoding.DecodedLen(len(text)) != len(dst) {
 		return fmt.Errorf("fixed-size value of %d bytes: %w", len(dst), errLength)
 	}
-	if _, err := base64.RawURLEncoding.Strict().Decode(dst, text); err != nil {
+	n, err := base64.RawURLEncoding.Strict().Decode(dst, text)
+	if err != nil {
 		return fmt.Errorf("fixed-size value of %d bytes: %w", len(dst), err)
+	}
+	if n != len(dst) { // the decoder skips line ends
+		return fmt.Errorf("fixed-size value of %d bytes: %w", len(dst), errLength)
 	}
 	return nil
 }

@@ -53,6 +53,7 @@ func TestRecordWithoutItsFieldIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{
 		``, `{}`, `null`, `[]`, `{"k":"ticket"}`, `{"k":"ticket","ticket":null}`, `{"k":"entry","ticket":{"n":1}}`,
+		`{"k":"ticket","ticket":{"n":1,"h":"AAAAAAAAAAAAAAAAAAAA\n\n"}}`,
 		`{"k":"ticket","ticket":{"n":4294967296}}`, `{"k":"ticket","ticket":{"n":-1}}`, `{"k":"rules","rules":[]}`,
 	} {
 		var rec syncproto.Record
