@@ -15,6 +15,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -70,6 +71,7 @@ type Gate struct {
 	id      *identity.Identity
 	metrics *control.Metrics
 	front   *front
+	disk    disk
 	current atomic.Pointer[session]
 }
 
@@ -108,43 +110,49 @@ func (g *Gate) run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, first.close(), g.front.close())
 	}
-	served := make(chan error, 2)
-	go func() { served <- g.front.serve(ctx) }()
-	go func() { served <- socket.Serve(ctx, backend{g}) }()
-	go g.announce(ctx)
-	g.sessions(ctx, first, served)
+	var servers sync.WaitGroup
+	failed := make(chan error, 2)
+	for _, serve := range []func(context.Context) error{
+		g.front.serve, func(ctx context.Context) error { return socket.Serve(ctx, backend{g}) },
+	} {
+		servers.Go(func() {
+			if err := serve(ctx); err != nil {
+				failed <- err
+			}
+		})
+	}
+	servers.Go(func() { g.announce(ctx) })
+	err = g.sessions(ctx, first, failed)
 	stop()
-	return errors.Join(<-served, <-served)
+	servers.Wait()
+	return err
 }
 
 // sessions keeps a session open until ctx ends or a server fails, building a new
 // one whenever the journal fails.
-func (g *Gate) sessions(ctx context.Context, s *session, served chan error) {
-	for {
+func (g *Gate) sessions(ctx context.Context, s *session, failed <-chan error) (err error) {
+	for s != nil && err == nil && ctx.Err() == nil {
 		ended := make(chan struct{})
 		sctx, cancel := context.WithCancel(ctx)
 		go func() { defer close(ended); s.run(sctx) }()
+		broken := false
 		select {
 		case <-ctx.Done():
-		case err := <-served:
-			served <- err
-			cancel()
-			<-ended
-			served <- nil
-			return
+		case err = <-failed:
 		case <-s.engine.Broken():
 			g.cfg.Logger.Error("the journal cannot be written; lanes refuse until it can", "err", s.engine.Err())
+			broken = true
 		}
 		cancel()
 		<-ended
-		if ctx.Err() != nil {
-			return
+		if !broken {
+			break
 		}
-		if s = g.reopen(ctx); s == nil {
-			return
+		if s = g.reopen(ctx); s != nil {
+			g.current.Store(s)
 		}
-		g.current.Store(s)
 	}
+	return err
 }
 
 // reopen builds a session as after a power cut; nil when ctx ended first.

@@ -74,7 +74,7 @@ func (g *Gate) open(ctx context.Context) (_ *session, err error) {
 func (g *Gate) openJournal(ctx context.Context) (*journal.Journal, error) {
 	cfg := journal.Config{
 		Path: filepath.Join(g.cfg.Dir, journalFile), Device: g.id.Device, Key: g.id.Key(), Now: g.cfg.Now, NewID: newID,
-		OnCommit: g.metrics.Commit,
+		OnCommit: g.committed,
 	}
 	j, err := journal.Open(ctx, cfg)
 	if !errors.Is(err, journal.ErrCorrupt) {
@@ -188,7 +188,7 @@ func (s *session) openSyncer(rep *replica.Replica) error {
 	s.syncer = syncer.New(syncer.Config{
 		Client: client, Feed: s.engine.Feed, Journal: s.journal, Stream: g.id.Stream,
 		ReplicaConfig: g.replicaConfig(), Replica: rep, ChunkDir: filepath.Join(g.cfg.Dir, chunkDir),
-		SaveRatchet: s.saveSession, Now: g.cfg.Now, Logger: g.cfg.Logger,
+		SaveRatchet: s.saveSession, Vitals: s.vitals, Now: g.cfg.Now, Logger: g.cfg.Logger,
 	})
 	return nil
 }
@@ -264,6 +264,9 @@ func (s *session) run(ctx context.Context) {
 	linkCtx, stopLink := context.WithCancel(context.WithoutCancel(ctx))
 	var lanes, link sync.WaitGroup
 	link.Go(func() { supervise(linkCtx, log, "engine", s.engine.Run) })
+	link.Go(func() {
+		supervise(linkCtx, log, "prune", func(ctx context.Context) error { return s.prune(ctx, journal.Retention) })
+	})
 	link.Go(func() {
 		if err := s.syncer.Run(linkCtx); err != nil {
 			log.Warn("close replica", "err", err)

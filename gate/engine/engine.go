@@ -84,7 +84,10 @@ func (e *Engine) Scan(ctx context.Context, lane int, text []byte, read time.Time
 	}
 	var entry syncproto.Entry
 	if err == nil {
-		entry, err = pending.Wait(ctx)
+		// Stopping does not cut this short: an entry that is on its way to the disk is
+		// answered as what it becomes. The journal answers every entry, also when it
+		// breaks or is closed.
+		entry, err = pending.Wait(context.WithoutCancel(ctx))
 	}
 	if err != nil {
 		e.fail(err)
@@ -96,8 +99,7 @@ func (e *Engine) Scan(ctx context.Context, lane int, text []byte, read time.Time
 	return r
 }
 
-// fail stops everything that depends on the journal. A cancelled context leaves
-// the entry's fate open, which is the same: it must not be shown as durable.
+// fail stops everything that depends on the journal.
 func (e *Engine) fail(err error) {
 	e.once.Do(func() {
 		e.mu.Lock()

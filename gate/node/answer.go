@@ -43,7 +43,7 @@ func (n *Node) helloed(now time.Time, a Answer, out *Output) {
 		l.limits = r.Limits
 	}
 	for i := range l.journal {
-		l.journal[i].Acked = 0
+		l.journal[i].Acked, l.journal[i].stopped = 0, false
 	}
 	for _, p := range r.Acked {
 		l.acked(p, out)
@@ -131,8 +131,8 @@ func (n *Node) refused(now time.Time, kind CallKind, a Answer) {
 		l.greeted, l.needSnapshot = false, true
 	case syncproto.CodeGap:
 		l.rewind(a.Call.Push, e.Expected)
-	case syncproto.CodeFork:
-		l.fault = "central holds another entry at the same place of this journal: " + e.Message
+	case syncproto.CodeFork, syncproto.CodeMalformed:
+		l.stop(a.Call, e)
 	case syncproto.CodeRevoked:
 		n.locked, l.fault = true, "the organiser withdrew this gate: "+e.Message
 	}
@@ -140,6 +140,20 @@ func (n *Node) refused(now time.Time, kind CallKind, a Answer) {
 		l.online = false
 	}
 	l.failed(now, kind, time.Duration(e.RetryMS)*time.Millisecond)
+}
+
+// stop pushes no more of an incarnation that central cannot take, until the next
+// hello: sending it again changes nothing. Later incarnations go on.
+func (l *link) stop(c Call, e *syncproto.Error) {
+	if c.Kind != CallPush {
+		return
+	}
+	for i := range l.journal {
+		if w := &l.journal[i]; w.Incarnation == c.Push.Incarnation {
+			w.stopped = true
+		}
+	}
+	l.fault = "central refuses a part of this journal, which stays here: " + e.Message
 }
 
 // rewind goes on pushing where central says that it stands.

@@ -139,10 +139,11 @@ func (l *link) make(now time.Time, n *Node, kind CallKind) Call {
 	return c
 }
 
-// unsentRange is the oldest incarnation that central does not hold whole.
+// unsentRange is the oldest incarnation that central does not hold whole and does
+// not refuse.
 func (l *link) unsentRange() *Watermark {
 	for i := range l.journal {
-		if l.journal[i].Last > l.journal[i].Acked {
+		if l.journal[i].Last > l.journal[i].Acked && !l.journal[i].stopped {
 			return &l.journal[i]
 		}
 	}

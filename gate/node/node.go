@@ -76,6 +76,7 @@ type Watermark struct {
 	Incarnation uuid.UUID
 	Last        uint64 // highest seq in the journal
 	Acked       uint64 // highest seq that central holds
+	stopped     bool   // central refuses it
 }
 
 // Node is the state machine.

@@ -43,12 +43,21 @@ type Config struct {
 	Replica *replica.Replica
 	// ChunkDir keeps the chunks of an unfinished snapshot.
 	ChunkDir string
+	// Vitals are how the box is, for the heartbeat.
+	Vitals func(ctx context.Context) Vitals
 	// SaveRatchet keeps the value for the next hello.
 	SaveRatchet func(string) error
 	Now         func() time.Time
 	Logger      *slog.Logger
 	// Timeout bounds one exchange, a long poll's wait not counted. Defaults to 15 s.
 	Timeout time.Duration
+}
+
+// Vitals is how a box is; 0 stands for not known.
+type Vitals struct {
+	FreeBytes int64         // on the disk of the data directory
+	Fsync     time.Duration // 99th percentile of recent group commits
+	Oldest    time.Duration // age of the oldest entry that central does not hold
 }
 
 // storesMax bounds the file work that waits; beyond it the downlink waits.
@@ -209,7 +218,10 @@ func (s *Syncer) exchange(ctx context.Context, c node.Call, a *node.Answer) erro
 	case node.CallPush:
 		return s.push(ctx, c.Push, a)
 	case node.CallHeartbeat:
-		r, err := s.cfg.Client.Heartbeat(ctx, c.Heartbeat)
+		v := s.cfg.Vitals(ctx)
+		req := c.Heartbeat
+		req.FreeBytes, req.FsyncP99US, req.OldestMS = v.FreeBytes, v.Fsync.Microseconds(), v.Oldest.Milliseconds()
+		r, err := s.cfg.Client.Heartbeat(ctx, req)
 		a.Heartbeat = &r
 		return err
 	}

@@ -51,6 +51,11 @@ func Decide(r *Rules, lane Lane, t Ticket, u *Usage, at syncproto.HLC) Verdict {
 	if reason := standing(t); reason != "" {
 		return deny(reason)
 	}
+	// Whether the event is open is a matter of now. The fold does not ask: closing an
+	// event does not make its admissions wrong.
+	if !r.admits {
+		return deny(r.closedReason(at.UnixMilli()))
+	}
 	return judge(r, lane.zone, lane.known, t, u, at)
 }
 
@@ -75,9 +80,6 @@ func standing(t Ticket) syncproto.Reason {
 // Fold share.
 func judge(r *Rules, z zone, known bool, t Ticket, u *Usage, at syncproto.HLC) Verdict {
 	ty := r.typeOf(t.Type)
-	if !r.admits {
-		return deny(r.closedReason(at.UnixMilli()))
-	}
 	if !known || !ty.exists || ty.zones&(1<<z.no) == 0 {
 		return deny(syncproto.ReasonWrongZone)
 	}

@@ -71,6 +71,12 @@ func TestOutcomesOfFacts(t *testing.T) {
 	}
 }
 
+func TestClosingAnEventDoesNotMakeItsAdmissionsWrong(t *testing.T) {
+	closed := rules(t, func(r *syncproto.Rules) { r.Admits = false })
+	s := admission.Fold(closed, paid(typeDay), []admission.Fact{fact(gateA, 1, syncproto.KindAdmit, "2026-07-10 10:00")})
+	require.Equal(t, []syncproto.Outcome{syncproto.OutcomeFirst}, outcomes(s))
+}
+
 func TestUndoWinsOverItsTargetOnly(t *testing.T) {
 	first := fact(gateA, 1, syncproto.KindAdmit, "2026-07-10 10:00")
 	undo := fact(gateA, 2, syncproto.KindUndo, "2026-07-10 10:01", func(f *admission.Fact) { f.Of = first.Ref })
