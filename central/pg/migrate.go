@@ -2,6 +2,7 @@ package pg
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -45,12 +46,21 @@ func Migrate(ctx context.Context, url string, files fs.FS, logger *slog.Logger) 
 	if err != nil {
 		return fmt.Errorf("read migrations: %w", err)
 	}
-	return runMigrations(ctx, provider, logger)
+	return runMigrations(ctx, db, provider, logger)
 }
 
-// runMigrations applies what is missing and reports it.
-func runMigrations(ctx context.Context, provider *goose.Provider, logger *slog.Logger) error {
-	applied, err := provider.Up(ctx)
+// runMigrations applies what is missing and reports it. Whether anything is
+// missing is asked without the lock first: the lock is tried once a second only,
+// and most runs have nothing to do.
+func runMigrations(ctx context.Context, db *sql.DB, provider *goose.Provider, logger *slog.Logger) error {
+	pending, err := isPending(ctx, db, provider)
+	if err != nil {
+		return fmt.Errorf("read schema version: %w", err)
+	}
+	var applied []*goose.MigrationResult
+	if pending {
+		applied, err = provider.Up(ctx)
+	}
 	for _, result := range applied {
 		logger.Info("migrated database", "to", result.Source.Path, "took", result.Duration)
 	}
@@ -66,4 +76,15 @@ func runMigrations(ctx context.Context, provider *goose.Provider, logger *slog.L
 			"run a newer release, or restore a backup made by this one", current, newest)
 	}
 	return nil
+}
+
+// isPending looks first whether goose was ever here, because goose would make its
+// table without the lock.
+func isPending(ctx context.Context, db *sql.DB, provider *goose.Provider) (bool, error) {
+	var known bool
+	err := db.QueryRowContext(ctx, `SELECT to_regclass('goose_db_version') IS NOT NULL`).Scan(&known)
+	if err != nil || !known {
+		return true, err
+	}
+	return provider.HasPending(ctx)
 }
