@@ -59,23 +59,19 @@ func TestEveryCommandHelpsWithAnExample(t *testing.T) {
 	}
 }
 
-func TestMisuseAndFailureAreToldApart(t *testing.T) {
-	t.Parallel()
-	nowhere := filepath.Join(folder(t), "nowhere")
-	unreadable := filepath.Join(folder(t), "absent.csv")
+// wrongCall is a command line that fails with an exit code.
+type wrongCall struct {
+	code int
+	args []string
+}
+
+// wrongGateCalls name a data directory that is not there.
+func wrongGateCalls(nowhere string) []wrongCall {
 	lane := "name=N1,zone=main,direction=in,scanner=serial:/dev/null"
-	town := theTown(t)
-	e := town.newFestival(t)
 	runs := func(extra ...string) []string {
 		return append([]string{"gate", "run", "--data", nowhere, "--listen", "127.0.0.1:0"}, extra...)
 	}
-	at := func(command ...string) []string {
-		return append(append([]string{"central"}, command...), "--data", town.data)
-	}
-	for _, c := range []struct {
-		code int
-		args []string
-	}{
+	return []wrongCall{
 		{2, []string{"gate", "dance"}},
 		{2, []string{"gate", "status"}},
 		{2, []string{"gate", "status", "--data", nowhere, "--yaml"}},
@@ -102,7 +98,15 @@ func TestMisuseAndFailureAreToldApart(t *testing.T) {
 		{1, []string{"gate", "journal", "--data", nowhere}},
 		{1, []string{"gate", "verify", "--data", nowhere, "A"}},
 		{1, []string{"gate", "enrol", "--data", nowhere, "--token", "T"}},
+	}
+}
 
+// wrongCentralCalls are about an event, and about things that are not there.
+func wrongCentralCalls(e event, nowhere string) []wrongCall {
+	at := func(command ...string) []string {
+		return append(append([]string{"central"}, command...), "--data", e.central.data)
+	}
+	return []wrongCall{
 		{2, []string{"central"}},
 		{2, []string{"central", "dance"}},
 		{2, []string{"central", "ticket", "dance"}},
@@ -117,14 +121,21 @@ func TestMisuseAndFailureAreToldApart(t *testing.T) {
 		{2, at("ticket", "revoke", "--event", e.id, "--reference", "A")},
 		{2, at("gate", "token", "--event", e.id)},
 		{2, at("attendance", "--event", e.id, "--xml")},
-		{1, at("event", "create", unreadable)},
-		{1, at("ticket", "import", unreadable, "--event", e.id)},
+		{1, at("event", "create", nowhere)},
+		{1, at("ticket", "import", nowhere, "--event", e.id)},
 		{1, at("ticket", "codes", "--event", "999999")},
 		{1, at("ticket", "revoke", "--event", e.id, "--reference", "NOBODY", "--reason", "test")},
-		{1, at("ticket", "qr", "--event", e.id, "--reference", "NOBODY", "--out", filepath.Join(folder(t), "a.png"))},
+		{1, at("ticket", "qr", "--event", e.id, "--reference", "NOBODY", "--out", "absent.png")},
 		{1, at("attendance", "--event", "999999", "--json")},
 		{1, at("gate", "token", "--event", "999999", "--name", "North")},
-	} {
+	}
+}
+
+func TestMisuseAndFailureAreToldApart(t *testing.T) {
+	t.Parallel()
+	e := theTown(t).newFestival(t)
+	nowhere := filepath.Join(folder(t), "nowhere")
+	for _, c := range append(wrongGateCalls(nowhere), wrongCentralCalls(e, nowhere)...) {
 		r := run(c.args[0], c.args[1:]...)
 		command := strings.Join(c.args, " ")
 		require.Equal(t, c.code, r.code, "%s: %s", command, r.stderr)

@@ -54,7 +54,7 @@ func TestEnrolmentIsRefused(t *testing.T) {
 	require.Zero(t, enrol(dir, good.String()).code)
 	refused(t, enrol(dir, good.String()), 1, "already")
 	refused(t, enrol(filepath.Join(folder(t), "gate"), good.String()), 1, "used")
-	require.Equal(t, "North", (&gate{data: dir}).status(t).Gate)
+	require.Equal(t, "North", (&gate{program: "gate", data: dir}).status(t).Gate)
 
 	// Nobody answers there.
 	away := newCable(t, town.url())

@@ -29,16 +29,17 @@ func mainIn() lane { return lane{"N1", "main", "in"} }
 
 // gate is one gate with its scanners, seen from outside.
 type gate struct {
-	event event
-	name  string
-	dir   string // the test's folder, which holds the data directory
-	data  string
-	flags []string // of gate run, beside the lanes
-	lanes []lane
-	ports map[string]*ptyport.Port
-	cable *cable
-	proc  *process
-	query map[string]string // of a lane's scanner, beside scannerQuery
+	program string // of the built ones
+	event   event
+	name    string
+	dir     string // the test's folder, which holds the data directory
+	data    string
+	flags   []string // of gate run, beside the lanes
+	lanes   []lane
+	ports   map[string]*ptyport.Port
+	cable   *cable
+	proc    *process
+	query   map[string]string // of a lane's scanner, beside scannerQuery
 	// settle is settleNot; empty for the default.
 	settle string
 	read   int // lines of the decision log that the test has seen
@@ -47,25 +48,31 @@ type gate struct {
 // newGate enrols a gate and plugs in its scanners; it does not run yet.
 func (e event) newGate(t *testing.T, name string, lanes ...lane) *gate {
 	t.Helper()
-	g := &gate{
-		event: e, name: name, dir: folder(t), lanes: lanes, query: map[string]string{}, settle: settleNot,
-		ports: map[string]*ptyport.Port{}, cable: newCable(t, e.central.url()),
-		flags: []string{"--backoff-base", "20ms", "--backoff-max", "200ms", "--heartbeat", "1s"},
-	}
+	g := &gate{program: "gate", event: e, name: name, lanes: lanes}
+	g.unpack(t)
+	g.enrol(t)
+	return g
+}
+
+// unpack gives the gate a folder, a cable and scanners, and times that suit a
+// test. It is stopped when the test ends.
+func (g *gate) unpack(t *testing.T) {
+	t.Helper()
+	g.dir, g.cable, g.settle = folder(t), newCable(t, g.event.central.url()), settleNot
+	g.query, g.ports = map[string]string{}, map[string]*ptyport.Port{}
+	g.flags = []string{"--backoff-base", "20ms", "--backoff-max", "200ms", "--heartbeat", "1s"}
 	g.data = filepath.Join(g.dir, "gate")
-	for _, l := range lanes {
+	for _, l := range g.lanes {
 		port, err := ptyport.New(filepath.Join(g.dir, "scanner-"+l.name))
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, port.Close()) })
 		g.ports[l.name] = port
 	}
-	g.enrol(t)
 	t.Cleanup(func() {
 		if g.proc != nil && g.proc.alive() {
 			require.NoError(t, g.proc.stop())
 		}
 	})
-	return g
 }
 
 // openGate is a gate that runs.
@@ -78,7 +85,7 @@ func (e event) openGate(t *testing.T, name string, lanes ...lane) *gate {
 
 func (g *gate) enrol(t *testing.T) {
 	t.Helper()
-	must(t, "gate", "enrol", "--data", g.data, "--central", g.cable.url(), "--token", g.event.token(t, g.name))
+	must(t, g.program, "enrol", "--data", g.data, "--central", g.cable.url(), "--token", g.event.token(t, g.name))
 }
 
 func (g *gate) log() string { return filepath.Join(g.dir, "decisions.ndjson") }
@@ -96,7 +103,7 @@ func (g *gate) args() []string {
 func (g *gate) start(t *testing.T) {
 	t.Helper()
 	var err error
-	g.proc, err = start(g.dir, "gate", g.args()...)
+	g.proc, err = start(g.dir, g.program, g.args()...)
 	require.NoError(t, err)
 	require.NoError(t, g.proc.ready())
 }
@@ -236,7 +243,7 @@ func (g *gate) scanner(t *testing.T, lane string) scanner {
 func (g *gate) status(t *testing.T) status {
 	t.Helper()
 	var s status
-	require.NoError(t, json.Unmarshal([]byte(must(t, "gate", "status", "--data", g.data, "--json")), &s))
+	require.NoError(t, json.Unmarshal([]byte(must(t, g.program, "status", "--data", g.data, "--json")), &s))
 	return s
 }
 
@@ -254,7 +261,7 @@ type entry struct {
 func (g *gate) journal(t *testing.T) []entry {
 	t.Helper()
 	var all []entry
-	for line := range strings.Lines(must(t, "gate", "journal", "--data", g.data)) {
+	for line := range strings.Lines(must(t, g.program, "journal", "--data", g.data)) {
 		var e entry
 		require.NoError(t, json.Unmarshal([]byte(line), &e), "line of the journal: %s", line)
 		all = append(all, e)
@@ -290,7 +297,7 @@ func (v verdict) String() string { return v.Decision + " " + v.Reason }
 func (g *gate) verify(t *testing.T, code string) verdict {
 	t.Helper()
 	var v verdict
-	require.NoError(t, json.Unmarshal([]byte(must(t, "gate", "verify", "--data", g.data, code)), &v))
+	require.NoError(t, json.Unmarshal([]byte(must(t, g.program, "verify", "--data", g.data, code)), &v))
 	return v
 }
 

@@ -170,6 +170,38 @@ func TestNothingShownGreenIsLostWhenTheGateIsKilled(t *testing.T) {
 	require.Equal(t, s.LastSeq, a.ByGate["North"].AckedSeq)
 }
 
+// A gate that is stopped in order under load has answered everything that it
+// has written, and written everything that it has answered.
+func TestAGateStopsInOrderUnderLoad(t *testing.T) {
+	t.Parallel()
+	e := theTown(t).newFestival(t)
+	g := e.newGate(t, "North", lane{"N1", "main", "in"}, lane{"N2", "main", "in"})
+	c := &crowd{gate: g, left: e.people(t, 5_000), lines: map[string]int{}}
+	g.start(t)
+	end := make(chan struct{})
+	var follower sync.WaitGroup
+	follower.Go(func() { c.follow(t, end) })
+	for range 3 {
+		stop := make(chan struct{})
+		var lanes sync.WaitGroup
+		for _, l := range g.lanes {
+			lanes.Go(func() { c.queue(t, l.name, stop) })
+		}
+		pass(200 * time.Millisecond)
+		g.stop(t)
+		close(stop)
+		lanes.Wait()
+		green, journalled := g.lostNothing(t)
+		require.NotEmpty(t, green)
+		require.Equal(t, green, journalled)
+		g.start(t)
+	}
+	close(end)
+	follower.Wait()
+	g.untilSynced(t)
+	require.Equal(t, len(g.admits(t)), e.attendance(t).Admitted)
+}
+
 // bombard kills serve at random moments. Commands that were under way have to
 // succeed, as do two at a time straight after the kill.
 func bombard(t *testing.T, c *central, rounds int) {

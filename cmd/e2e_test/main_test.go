@@ -34,6 +34,8 @@ var house struct {
 	bin  string // the programs under test
 	town shared
 	away shared
+	// wrongGate builds a gate program whose clock can be wrong, once.
+	wrongGate func() error
 }
 
 // shared is a central that several tests use, made when the first one asks.
@@ -68,6 +70,7 @@ func runAll(m *testing.M) (code int, err error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("build the programs: %w\n%s", err, out)
 	}
+	house.wrongGate = sync.OnceValue(buildWrongGate)
 	code = m.Run()
 	return code, errors.Join(house.town.stop(), house.away.stop(), leftovers())
 }

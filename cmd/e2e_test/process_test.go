@@ -25,7 +25,11 @@ const (
 	pollEvery = 5 * time.Millisecond
 )
 
-// poll calls fn until it returns nil, and gives its last error after most.
+// hopeless is an error that waiting does not mend.
+type hopeless struct{ error }
+
+// poll calls fn until it returns nil or something hopeless, and gives its last
+// error after most.
 func poll(most time.Duration, fn func() error) error {
 	deadline := time.NewTimer(most)
 	defer deadline.Stop()
@@ -33,8 +37,9 @@ func poll(most time.Duration, fn func() error) error {
 	defer tick.Stop()
 	for {
 		err := fn()
-		if err == nil {
-			return nil
+		var over hopeless
+		if err == nil || errors.As(err, &over) {
+			return err
 		}
 		select {
 		case <-tick.C:
@@ -149,7 +154,7 @@ func start(dir, name string, args ...string) (*process, error) {
 
 // ready waits for the line "NAME ready URL".
 func (p *process) ready() error {
-	name := filepath.Base(p.cmd.Path)
+	name, _, _ := strings.Cut(filepath.Base(p.cmd.Path), "-")
 	return poll(readyMax, func() error {
 		b, err := os.ReadFile(p.stdout)
 		if err != nil {
@@ -161,7 +166,11 @@ func (p *process) ready() error {
 				return nil
 			}
 		}
-		return fmt.Errorf("%s is not ready; its log ends:\n%s", name, p.log())
+		err = fmt.Errorf("%s is not ready; its log ends:\n%s", name, p.log())
+		if !p.alive() {
+			return hopeless{err}
+		}
+		return err
 	})
 }
 

@@ -90,16 +90,12 @@ func TestATicketGoesThroughEveryRoom(t *testing.T) {
 	require.Equal(t, gateTotals{JournalRows: 2, AckedSeq: 2}, a.ByGate["South"])
 }
 
-func TestRulesHoldAtTheGate(t *testing.T) {
-	t.Parallel()
-	e := theTown(t).newFestival(t)
-	sold := e.sell(t, "day,day,paid", "crew,crew,paid", "press,press,paid", "twice,twice,paid", "daily,daily,paid",
-		"lobby,lobby,paid", "early,early,paid", "late,late,paid", "unpaid,day,unpaid", "cancelled,day,cancelled")
-	g := e.newGate(t, "North", lane{"N1", "main", "in"}, lane{"N2", "main", "in"}, lane{"Y1", "yard", "in"},
-		lane{"T1", "stage", "in"}, lane{"T2", "stage", "out"}, lane{"X1", "main", "out"}, lane{"Q1", "moon", "in"})
-	g.flags = append(g.flags, "--guard", "0") // each scan is a presentation
-	g.start(t)
-	steps := []struct{ ticket, lane, answer string }{
+// ruleStep is a ticket presented at a lane, and the answer.
+type ruleStep struct{ ticket, lane, answer string }
+
+// ruleSteps show each rule of a festival's ticket types.
+func ruleSteps() []ruleStep {
+	return []ruleStep{
 		{"day", "X1", "deny not_inside"},
 		{"day", "N1", "admit admitted"},
 		{"day", "N1", "deny duplicate"},
@@ -139,6 +135,18 @@ func TestRulesHoldAtTheGate(t *testing.T) {
 		{"unpaid", "N1", "deny unpaid"},
 		{"cancelled", "N1", "deny cancelled"},
 	}
+}
+
+func TestRulesHoldAtTheGate(t *testing.T) {
+	t.Parallel()
+	e := theTown(t).newFestival(t)
+	sold := e.sell(t, "day,day,paid", "crew,crew,paid", "press,press,paid", "twice,twice,paid", "daily,daily,paid",
+		"lobby,lobby,paid", "early,early,paid", "late,late,paid", "unpaid,day,unpaid", "cancelled,day,cancelled")
+	g := e.newGate(t, "North", lane{"N1", "main", "in"}, lane{"N2", "main", "in"}, lane{"Y1", "yard", "in"},
+		lane{"T1", "stage", "in"}, lane{"T2", "stage", "out"}, lane{"X1", "main", "out"}, lane{"Q1", "moon", "in"})
+	g.flags = append(g.flags, "--guard", "0") // each scan is a presentation
+	g.start(t)
+	steps := ruleSteps()
 	for i, s := range steps {
 		d := g.scan(t, s.lane, sold[s.ticket].code)
 		require.Equal(t, s.answer, d.String(), "step %d: %s at %s", i, s.ticket, s.lane)
@@ -179,4 +187,24 @@ func TestTheGuardIsOfOneLaneAndEnds(t *testing.T) {
 	pass(2 * guard)
 	g.expect(t, "N1", sold["press"].code, "admit reentry")
 	require.Equal(t, map[string]int{sold["press"].id: 3}, g.admits(t))
+}
+
+// Presence is of the event and not of a gate: who left by one enters by another.
+func TestLeavingByOneGateAndEnteringByAnother(t *testing.T) {
+	t.Parallel()
+	e := theTown(t).newFestival(t)
+	crew := e.sell(t, "crew,crew,paid")["crew"]
+	north := e.openGate(t, "North", lane{"N1", "main", "in"})
+	south := e.openGate(t, "South", lane{"S1", "main", "in"}, lane{"X1", "yard", "out"})
+	north.expect(t, "N1", crew.code, "admit admitted")
+	south.untilVerdict(t, crew.code, "deny must_exit_first")
+	south.expect(t, "X1", crew.code, "exit exited")
+	north.untilVerdict(t, crew.code, "admit reentry")
+	south.expect(t, "S1", crew.code, "admit reentry")
+	north.untilSynced(t)
+	south.untilSynced(t)
+	a := e.attendance(t)
+	require.Equal(t, 1, a.Admitted)
+	require.Equal(t, 1, a.Inside)
+	require.Zero(t, a.Duplicates)
 }
