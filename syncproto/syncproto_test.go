@@ -173,7 +173,7 @@ func TestChainHeads(t *testing.T) {
 
 func TestTicketIDsAreDerived(t *testing.T) {
 	s := uuid.MustParse("01890000-0000-7000-8000-0000000000ee")
-	require.Equal(t, syncproto.TicketID(s, 1), syncproto.TicketID(s, 1))
+	require.Equal(t, "f02f4f38-bce3-5d59-b230-161d2ee6d729", syncproto.TicketID(s, 1).String(), "it is printed on tickets and in logs")
 	require.NotEqual(t, syncproto.TicketID(s, 1), syncproto.TicketID(s, 2))
 	require.NotEqual(t, syncproto.TicketID(s, 1), syncproto.TicketID(uuid.Nil, 1))
 	require.Equal(t, uuid.Version(5), syncproto.TicketID(s, 1).Version())

@@ -65,6 +65,9 @@ func Parse(r io.Reader) (Spec, error) {
 	if len(p.problems) == 0 {
 		spec.check(func(format string, args ...any) { p.report(format, args...) })
 	}
+	if len(p.problems) == 0 {
+		spec.checkGates(func(format string, args ...any) { p.report(format, args...) })
+	}
 	if len(p.problems) > 0 {
 		return Spec{}, &FileError{Problems: p.problems}
 	}

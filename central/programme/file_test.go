@@ -125,7 +125,7 @@ func TestParseNamesEachMistake(t *testing.T) {
 		"event backwards":     {least + "starts_at: 2026-07-02T10:00Z\nends_at: 2026-07-01T10:00+02:00", "ends_at: the event must end"},
 		"long name":           {"name: " + strings.Repeat("x", programme.NameMax+1) + "\nticket_types: [{key: std}]", "line 1: name: is longer than 200 characters"},
 		"control characters":  {"name: \"a\\u0007b\"\nticket_types: [{key: std}]", "line 1: name: must be a single line without control characters"},
-		"too many zones":      {least + "zones: [" + strings.Repeat("a, ", programme.ZonesMax+1) + "]", "zones: has 1001 items; at most 1000 are allowed"},
+		"too many zones":      {least + "zones: [" + strings.Repeat("a, ", programme.ZonesMax+1) + "]", "zones: has 65 items; at most 64 are allowed"},
 		"too large":           {least + "#" + strings.Repeat("x", programme.FileBytesMax), "it is larger than 1048576 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -153,4 +153,15 @@ func TestParseReportsAllMistakesAtOnceWithinALimit(t *testing.T) {
 	require.Len(t, mistakes.Problems, 20)
 	require.Contains(t, mistakes.Problems[0], "line 3: wrong0")
 	require.Contains(t, err.Error(), "20 mistakes:\n")
+}
+
+func TestRulesThatNoGateCouldTakeAreRefusedHere(t *testing.T) {
+	t.Parallel()
+	var file strings.Builder
+	file.WriteString("name: Fair\nzones: [a, b]\nticket_types:\n")
+	for i := range programme.TicketTypesMax {
+		fmt.Fprintf(&file, "  - {key: k%d, name: %s}\n", i, strings.Repeat("n", programme.NameMax))
+	}
+	_, err := programme.Parse(strings.NewReader(file.String()))
+	require.ErrorContains(t, err, "fewer or shorter names")
 }

@@ -1,17 +1,19 @@
 package programme
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
 	"gatehouse/syncproto"
+	"gatehouse/syncproto/admission"
 )
 
 // Limits of an event file.
 const (
 	FileBytesMax   = 1 << 20 // size of the file
-	ZonesMax       = 1000
-	TicketTypesMax = 1000
+	ZonesMax       = admission.ZonesMax
+	TicketTypesMax = admission.TypesMax
 	NameMax        = 200 // characters of any name
 	KeyMax         = 64  // characters of a ticket type's key
 	ClaimWaitMax   = 10 * time.Second
@@ -98,6 +100,43 @@ func (s *Spec) checkZones(report func(format string, args ...any)) map[string]bo
 		if above != "" {
 			report("zones[%d].parent: %q lies inside itself", i, z.Name)
 		}
+	}
+	return names
+}
+
+// rulesBytesMax is what the rules of an event may take on their way to the gates,
+// where they are one line; the rest of the line is for what surrounds them.
+const rulesBytesMax = syncproto.LineBytesMax - 4<<10
+
+// checkGates makes sure that gates can take the rules: an event that they refuse
+// would be found out at the doors.
+func (s *Spec) checkGates(report func(format string, args ...any)) {
+	r := syncproto.Rules{Name: s.Name, Timezone: s.Timezone, Zones: s.Zones, Policy: s.Policy}
+	for i := range s.Types {
+		t := &s.Types[i]
+		r.Types = append(r.Types, syncproto.TicketType{
+			No: syncproto.TypeNo(i + 1), Key: t.Key, Name: t.Name, Zones: orAll(t.Zones, s.Zones),
+			ValidFrom: 1 << 41, ValidUntil: 1 << 42, EntriesTotal: t.EntriesTotal, EntriesPerDay: t.EntriesPerDay, Reentry: t.Reentry,
+		})
+	}
+	if _, err := admission.Compile(&r); err != nil {
+		report("ticket_types: %v", err)
+		return
+	}
+	if b, err := json.Marshal(r); err != nil || len(b) > rulesBytesMax {
+		report("ticket_types: %d types with their zones take %d bytes on the way to the gates, where at most %d fit; use fewer or shorter names",
+			len(s.Types), len(b), rulesBytesMax)
+	}
+}
+
+// orAll is the zones of a type; one without any has all.
+func orAll(zones []string, all []syncproto.Zone) []string {
+	if len(zones) > 0 {
+		return zones
+	}
+	names := make([]string, len(all))
+	for i := range all {
+		names[i] = all[i].Name
 	}
 	return names
 }

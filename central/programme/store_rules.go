@@ -77,12 +77,7 @@ func selectTypes(ctx context.Context, tx pgx.Tx, no syncproto.EventNo, all []syn
 		var from, until *time.Time
 		err = row.Scan(&t.No, &t.Key, &t.Name, &t.Zones, &from, &until, &t.EntriesTotal, &t.EntriesPerDay, &t.Reentry)
 		t.ValidFrom, t.ValidUntil = millis(from), millis(until)
-		if len(t.Zones) == 0 {
-			t.Zones = make([]string, len(all))
-			for i := range all {
-				t.Zones[i] = all[i].Name
-			}
-		}
+		t.Zones = orAll(t.Zones, all)
 		return t, err
 	})
 }

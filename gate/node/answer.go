@@ -53,6 +53,7 @@ func (n *Node) helloed(now time.Time, a Answer, out *Output) {
 			l.head = s.Head
 		}
 	}
+	l.spread = time.Duration(r.SpreadMS) * time.Millisecond
 	l.ratchet, out.Ratchet = r.Ratchet, r.Ratchet
 	l.greeted, n.locked = true, false
 	l.done(now, CallHello, 0)

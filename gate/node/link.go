@@ -42,6 +42,7 @@ type link struct {
 	online  bool
 	limits  syncproto.ServerLimits
 	ratchet string
+	spread  time.Duration // over which central wants its gates to come back
 
 	needSnapshot bool
 	cursor       string
@@ -173,7 +174,7 @@ func (l *link) failed(now time.Time, kind CallKind, atLeast time.Duration) {
 	t := &l.talks[kind]
 	window := l.timing.BackoffMax
 	if t.failures < 10 {
-		window = min(window, l.timing.BackoffBase<<t.failures)
+		window = min(window, max(l.timing.BackoffBase<<t.failures, l.spread))
 	}
 	pause := max(time.Duration(l.jitter()*float64(window)), atLeast)
 	*t = talk{failures: t.failures + 1, due: now.Add(pause)}
