@@ -121,8 +121,10 @@ func (v *venue) enrol(dir string) *identity.Identity {
 
 func newBox(t *testing.T) *box {
 	dir := t.TempDir()
-	return &box{t: t, dir: filepath.Join(dir, "gate"), log: filepath.Join(dir, "decisions"),
-		ports: []*hardwaretest.Port{hardwaretest.NewPort(t), hardwaretest.NewPort(t)}}
+	return &box{
+		t: t, dir: filepath.Join(dir, "gate"), log: filepath.Join(dir, "decisions"),
+		ports: []*hardwaretest.Port{hardwaretest.NewPort(t), hardwaretest.NewPort(t)},
+	}
 }
 
 func (b *box) config(ready func(string)) gate.Config {

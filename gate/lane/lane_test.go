@@ -81,7 +81,7 @@ func TestATornLastLineIsEnded(t *testing.T) {
 	require.NoError(t, err)
 	rows := bytes.Split(bytes.TrimSuffix(b, []byte("\n")), []byte("\n"))
 	require.Len(t, rows, 3)
-	require.Equal(t, `{"lane":"N`, string(rows[1]))
+	require.False(t, json.Valid(rows[1]), "the torn line stands alone")
 	require.True(t, json.Valid(rows[2]))
 }
 

@@ -57,7 +57,8 @@ func config() node.Config {
 	return node.Config{
 		Device: device, Event: 1, Stream: stream, Pinned: syncproto.Fingerprint(key("root").Public().(ed25519.PublicKey)), HashKey: hashKey,
 		Lanes: []node.LaneConfig{
-			{Name: "N1", Zone: "main", Direction: syncproto.In}, {Name: "N2", Zone: "main", Direction: syncproto.In},
+			{Name: "N1", Zone: "main", Direction: syncproto.In},
+			{Name: "N2", Zone: "main", Direction: syncproto.In},
 			{Name: "X1", Zone: "main", Direction: syncproto.Out},
 		},
 		Incarnation: incarnation, NextSeq: 2, Journal: []node.Watermark{{Incarnation: incarnation, Last: 1}},

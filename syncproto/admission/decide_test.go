@@ -32,8 +32,10 @@ func rules(t testing.TB, change ...func(*syncproto.Rules)) *admission.Rules {
 			{No: typeAfter, Key: "after", Zones: []string{"main", "camping"}, EntriesTotal: 1, Reentry: syncproto.ReentryAfterExit},
 			{No: typeFree, Key: "free", Zones: main, EntriesTotal: 1, Reentry: syncproto.ReentryFree},
 			{No: typeThree, Key: "three", Zones: main, EntriesTotal: 3, EntriesPerDay: 1, Reentry: syncproto.ReentryNone},
-			{No: typeWindow, Key: "window", Zones: main, EntriesTotal: 1, Reentry: syncproto.ReentryNone,
-				ValidFrom: berlin("2026-07-10 10:00").UnixMilli(), ValidUntil: berlin("2026-07-10 18:00").UnixMilli()},
+			{
+				No: typeWindow, Key: "window", Zones: main, EntriesTotal: 1, Reentry: syncproto.ReentryNone,
+				ValidFrom: berlin("2026-07-10 10:00").UnixMilli(), ValidUntil: berlin("2026-07-10 18:00").UnixMilli(),
+			},
 			{No: typeVIP, Key: "vip", Zones: []string{"main", "vip"}, EntriesTotal: 1, Reentry: syncproto.ReentryNone},
 			{No: typePair, Key: "pair", Zones: main, EntriesTotal: 2, Reentry: syncproto.ReentryFree},
 		},
@@ -235,8 +237,10 @@ func TestCompileRefusesContradictions(t *testing.T) {
 		"type zero": func(r *syncproto.Rules) { r.Types[0].No = 0 },
 		"zones max": func(r *syncproto.Rules) { r.Zones = make([]syncproto.Zone, admission.ZonesMax+1) },
 	} {
-		r := &syncproto.Rules{Event: 1, Timezone: "UTC", Zones: []syncproto.Zone{{Name: "main"}},
-			Types: []syncproto.TicketType{{No: 1, Key: "a", Zones: []string{"main"}, Reentry: syncproto.ReentryNone}}}
+		r := &syncproto.Rules{
+			Event: 1, Timezone: "UTC", Zones: []syncproto.Zone{{Name: "main"}},
+			Types: []syncproto.TicketType{{No: 1, Key: "a", Zones: []string{"main"}, Reentry: syncproto.ReentryNone}},
+		}
 		change(r)
 		_, err := admission.Compile(r)
 		require.Error(t, err, name)

@@ -195,7 +195,7 @@ func TestStopBecomesImmediateWhenItTakesTooLong(t *testing.T) {
 		// A back end that served the start may be gone by now.
 		if err := syscall.Kill(pid, syscall.SIGSTOP); err != syscall.ESRCH {
 			require.NoError(t, err)
-			defer syscall.Kill(pid, syscall.SIGCONT) // Should the test fail before the end.
+			defer func() { _ = syscall.Kill(pid, syscall.SIGCONT) }() // should the test fail before the end
 		}
 	}
 	require.NoError(t, server.Stop())
@@ -300,7 +300,7 @@ func TestPostgresOfSomebodyElseIsWaitedForAndLeftAlone(t *testing.T) {
 	dir := newDir(t)
 	server, err := Start(t.Context(), Config{Dir: dir, Logger: configFor(dir).Logger})
 	require.NoError(t, err)
-	defer server.Stop()
+	defer func() { _ = server.Stop() }() // should the test fail before the end
 	cfg := server.cfg
 	cfg.StopTimeout = time.Millisecond
 	require.ErrorContains(t, settle(t.Context(), cfg), "stop it and try again")

@@ -3,6 +3,7 @@ package privatepg
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -86,7 +87,7 @@ func configFor(dir string) Config {
 // process and no socket folder of its cluster is left.
 func newDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "gatehouse-privatepg-")
+	dir, err := os.MkdirTemp("", "gatehouse-privatepg-") //nolint:usetesting // the user of Postgres must reach it
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		requireStopped(t, dir)
@@ -201,7 +202,7 @@ func query(url, sql string) (out string, err error) {
 		return "", err
 	}
 	defer conn.Close(ctx)
-	if err := conn.QueryRow(ctx, sql).Scan(&out); err != nil && err != pgx.ErrNoRows {
+	if err := conn.QueryRow(ctx, sql).Scan(&out); err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return "", err
 	}
 	return out, nil
