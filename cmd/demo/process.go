@@ -22,7 +22,7 @@ const (
 	stopMax    = 30 * time.Second
 )
 
-// command prepares a program in a process group of its own, so that Ctrl-C on
+// prepare puts a program in a process group of its own, so that Ctrl-C on
 // the terminal reaches this program only, which then ends them in order.
 func prepare(path string, args ...string) *exec.Cmd {
 	cmd := exec.Command(path, args...)
@@ -45,12 +45,16 @@ func output(ctx context.Context, screen *os.File, path string, args ...string) (
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", filepath.Base(path), err)
 	}
-	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
+	done := make(chan struct{})
+	var ended error // set before done is closed
+	go func() {
+		ended = cmd.Wait()
+		close(done)
+	}()
 	select {
-	case err := <-done:
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w: %s", commandLine(path, args), err, lastLines(stderr.Bytes(), 5))
+	case <-done:
+		if ended != nil {
+			return nil, fmt.Errorf("%s: %w: %s", commandLine(path, args), ended, lastLines(stderr.Bytes(), 5))
 		}
 		return stdout.Bytes(), nil
 	case <-ctx.Done():

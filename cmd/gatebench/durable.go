@@ -143,7 +143,7 @@ func manyCallers(ctx context.Context, b *bench, bx *box, f *floor, codes [][]byt
 	callers.Wait()
 	took := time.Since(began)
 	admitted := min(int(next.Load()), len(codes))
-	if err := errors.Join(append(errs, floorFor(f, b.admitFor/5))...); err != nil {
+	if err := errors.Join(errors.Join(errs...), floorFor(f, b.admitFor/5)); err != nil {
 		return figure{}, err
 	}
 	limit := float64(b.callers) / f.took.at(0.5).Seconds()
