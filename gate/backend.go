@@ -138,7 +138,7 @@ func (o *stopped) mind(ctx context.Context) (*node.Node, error) {
 	}
 	mind, err := node.New(node.Config{
 		Device: o.id.Device, Event: o.id.Event, Stream: o.id.Stream, Pinned: o.id.Pinned, Trust: &o.id.Trust, HashKey: hashKey,
-		Incarnation: uuid.Max, NextSeq: 1, Jitter: func() float64 { return 0 },
+		Incarnation: uuid.Max, NextSeq: 1, Withdrawn: o.id.Withdrawn, Jitter: func() float64 { return 0 },
 	})
 	if err != nil {
 		return nil, err

@@ -135,7 +135,7 @@ func (g *Gate) nodeConfig(ctx context.Context, j *journal.Journal) (node.Config,
 	cfg := node.Config{
 		Device: g.id.Device, Event: g.id.Event, Stream: g.id.Stream, Pinned: g.id.Pinned, Trust: &g.id.Trust, HashKey: hashKey,
 		Guard: g.cfg.Guard, Incarnation: j.Incarnation(), NextSeq: j.Last().Seq + 1, Last: j.LastT(), Parent: j.Parent(),
-		Ratchet: g.id.Ratchet, Jitter: g.cfg.Jitter, Timing: g.cfg.Timing, App: g.cfg.App,
+		Ratchet: g.id.Ratchet, Withdrawn: g.id.Withdrawn, Jitter: g.cfg.Jitter, Timing: g.cfg.Timing, App: g.cfg.App,
 	}
 	if cfg.Guard == 0 {
 		cfg.Guard = -1 // to the node, 0 is the default
@@ -188,7 +188,7 @@ func (s *session) openSyncer(rep *replica.Replica) error {
 	s.syncer = syncer.New(syncer.Config{
 		Client: client, Feed: s.engine.Feed, Journal: s.journal, Stream: g.id.Stream,
 		ReplicaConfig: g.replicaConfig(), Replica: rep, ChunkDir: filepath.Join(g.cfg.Dir, chunkDir),
-		SaveRatchet: s.saveSession, Vitals: s.vitals, Now: g.cfg.Now, Logger: g.cfg.Logger,
+		SaveRatchet: s.saveSession, SaveWithdrawn: s.saveWithdrawn, Vitals: s.vitals, Now: g.cfg.Now, Logger: g.cfg.Logger,
 	})
 	return nil
 }
@@ -222,6 +222,12 @@ func (s *session) saveSession(ratchet string) error {
 		id.Trust = *t
 	}
 	return id.Save(s.gate.cfg.Dir)
+}
+
+// saveWithdrawn keeps that central withdrew this gate, or took it back.
+func (s *session) saveWithdrawn(why string) error {
+	s.gate.id.Withdrawn = why
+	return s.gate.id.Save(s.gate.cfg.Dir)
 }
 
 func (s *session) openLanes() error {

@@ -42,6 +42,8 @@ type Identity struct {
 	Trust      syncproto.TrustBundle `json:"trust"`
 	HashKey    []byte                `json:"hash_key"` // as sealed to BoxPublic
 	Ratchet    string                `json:"ratchet"`
+	// Withdrawn is why central withdrew this gate; empty for one in good standing.
+	Withdrawn string `json:"withdrawn,omitempty"`
 }
 
 // Key is the device's signing key.

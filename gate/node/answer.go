@@ -11,7 +11,7 @@ import (
 func (n *Node) answer(now time.Time, a Answer, out *Output) {
 	kind := a.Call.Kind
 	if a.Err != nil {
-		n.refused(now, kind, a)
+		n.refused(now, kind, a, out)
 		return
 	}
 	switch kind {
@@ -55,7 +55,10 @@ func (n *Node) helloed(now time.Time, a Answer, out *Output) {
 	}
 	l.spread = time.Duration(r.SpreadMS) * time.Millisecond
 	l.ratchet, out.Ratchet = r.Ratchet, r.Ratchet
-	l.greeted, n.locked = true, false
+	l.greeted = true
+	if n.locked {
+		n.locked, l.fault, out.Withdrawn = false, "", new(string)
+	}
 	l.done(now, CallHello, 0)
 }
 
@@ -119,7 +122,7 @@ func (n *Node) observer(now time.Time) func(syncproto.HLC) {
 
 // refused takes a failure: central's refusals steer, anything else means that
 // the link is down.
-func (n *Node) refused(now time.Time, kind CallKind, a Answer) {
+func (n *Node) refused(now time.Time, kind CallKind, a Answer, out *Output) {
 	l := &n.link
 	e := syncproto.AsError(a.Err)
 	if e == nil {
@@ -135,7 +138,10 @@ func (n *Node) refused(now time.Time, kind CallKind, a Answer) {
 	case syncproto.CodeFork, syncproto.CodeMalformed:
 		l.stop(a.Call, e)
 	case syncproto.CodeRevoked:
-		n.locked, l.fault = true, "the organiser withdrew this gate: "+e.Message
+		if !n.locked {
+			out.Withdrawn = &e.Message
+		}
+		n.withdraw(e.Message)
 	}
 	if kind == CallHello {
 		l.online = false
@@ -155,6 +161,11 @@ func (l *link) stop(c Call, e *syncproto.Error) {
 		}
 	}
 	l.fault = "central refuses a part of this journal, which stays here: " + e.Message
+}
+
+// withdraw closes the lanes until central greets this gate again.
+func (n *Node) withdraw(why string) {
+	n.locked, n.link.fault = true, "the organiser withdrew this gate: "+why
 }
 
 // rewind goes on pushing where central says that it stands.

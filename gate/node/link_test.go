@@ -156,8 +156,29 @@ func TestAWithdrawnGateStops(t *testing.T) {
 	w := greeted(t)
 	c, _ := call(w.out, node.CallChanges)
 	w.answer(node.Answer{Call: c, Err: syncproto.Errorf(syncproto.CodeRevoked, "this gate was reported stolen")})
+	require.NotNil(t, w.out.Withdrawn)
+	require.Equal(t, "this gate was reported stolen", *w.out.Withdrawn)
 	require.Equal(t, syncproto.ReasonDeviceFault, w.scanNo(laneIn, 1).Reason)
 	require.True(t, w.n.Status(w.now).Locked)
+}
+
+func TestAWithdrawnGateStaysSoUntilItIsGreeted(t *testing.T) {
+	w := ready(t, func(c *node.Config) { c.Withdrawn = "this gate was reported stolen" })
+	c, ok := call(w.step(node.Tick{}), node.CallHello)
+	require.True(t, ok)
+	require.Equal(t, syncproto.ReasonDeviceFault, w.scanNo(laneIn, 1).Reason)
+	require.Contains(t, w.n.Status(w.now).Fault, "reported stolen")
+	w.answer(node.Answer{Call: c, Err: syncproto.Errorf(syncproto.CodeRevoked, "this gate was reported stolen")})
+	require.Nil(t, w.out.Withdrawn, "it is kept already")
+
+	w.now = w.now.Add(syncproto.BackoffMax)
+	c, ok = call(w.step(node.Tick{}), node.CallHello)
+	require.True(t, ok)
+	w.answer(node.Answer{Call: c, Hello: &syncproto.HelloReply{Trust: trust(), ServerMS: w.now.UnixMilli()}})
+	require.NotNil(t, w.out.Withdrawn)
+	require.Empty(t, *w.out.Withdrawn)
+	require.Empty(t, w.n.Status(w.now).Fault)
+	require.Equal(t, syncproto.ReasonAdmitted, w.scanNo(laneIn, 1).Reason)
 }
 
 func TestClockOffsetOfCentralIsUsed(t *testing.T) {

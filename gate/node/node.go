@@ -57,6 +57,10 @@ type Config struct {
 	Journal []Watermark
 	// Ratchet is the session value of the last hello; empty on a new box.
 	Ratchet string
+	// Withdrawn is why central withdrew this gate, as far as it was told; empty for
+	// a gate in good standing. A withdrawn gate refuses every scan with device_fault
+	// until central greets it again.
+	Withdrawn string
 	// Jitter gives numbers in [0, 1) for back-off.
 	Jitter func() float64
 	Timing Timing
@@ -122,6 +126,9 @@ func New(cfg Config) (*Node, error) {
 		know: newLedger(cfg),
 		link: newLink(cfg),
 	}
+	if cfg.Withdrawn != "" {
+		n.withdraw(cfg.Withdrawn)
+	}
 	if cfg.Trust != nil {
 		n.know.setTrust(cfg.Trust)
 	}
@@ -178,6 +185,9 @@ type Output struct {
 	Acked []syncproto.Position
 	// Ratchet, when not empty, is to be kept for the next hello.
 	Ratchet string
+	// Withdrawn, when not nil, is to be kept for Config.Withdrawn: a thief who
+	// switches the box off and on must gain nothing.
+	Withdrawn *string
 	// Wake is when the next Tick is due; zero for never.
 	Wake time.Time
 }

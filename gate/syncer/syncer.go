@@ -47,8 +47,10 @@ type Config struct {
 	Vitals func(ctx context.Context) Vitals
 	// SaveRatchet keeps the value for the next hello.
 	SaveRatchet func(string) error
-	Now         func() time.Time
-	Logger      *slog.Logger
+	// SaveWithdrawn keeps why central withdrew this gate; empty if it took it back.
+	SaveWithdrawn func(string) error
+	Now           func() time.Time
+	Logger        *slog.Logger
 	// Timeout bounds one exchange, a long poll's wait not counted. Defaults to 15 s.
 	Timeout time.Duration
 }
@@ -92,6 +94,11 @@ func New(cfg Config) *Syncer {
 func (s *Syncer) Act(out node.Output) {
 	if out.Ratchet != "" {
 		s.store(func(context.Context) { s.logged("keep session value", s.cfg.SaveRatchet(out.Ratchet)) })
+	}
+	if out.Withdrawn != nil {
+		s.store(func(context.Context) {
+			s.logged("keep that this gate was withdrawn", s.cfg.SaveWithdrawn(*out.Withdrawn))
+		})
 	}
 	for _, p := range out.Acked {
 		s.store(func(ctx context.Context) { s.logged("keep watermark", s.cfg.Journal.Rewind(ctx, p)) })
@@ -196,9 +203,16 @@ func (s *Syncer) tell(kind node.CallKind, err error) {
 		}
 	case s.failing[kind].Swap(true):
 		s.cfg.Logger.Debug("central still fails", "call", kind.String(), "err", err)
+	case isRevoked(err):
+		s.cfg.Logger.Error("the organiser withdrew this gate; its lanes refuse", "err", err)
 	default:
 		s.cfg.Logger.Warn("central fails; lanes go on, this is tried again", "call", kind.String(), "err", err)
 	}
+}
+
+func isRevoked(err error) bool {
+	refusal := syncproto.AsError(err)
+	return refusal != nil && refusal.Code == syncproto.CodeRevoked
 }
 
 func (s *Syncer) exchange(ctx context.Context, c node.Call, a *node.Answer) error {
