@@ -18,6 +18,7 @@ type cable struct {
 	mu     sync.Mutex
 	target string
 	pulled bool
+	deaf   bool
 	conns  map[net.Conn]bool
 	wg     sync.WaitGroup
 }
@@ -67,6 +68,45 @@ func (c *cable) plug() {
 	c.pulled = false
 }
 
+// deafen lets everything through to central and nothing back, as a broken router
+// may, until hear.
+func (c *cable) deafen() { c.setDeaf(true) }
+
+// hear lets replies through again, on new connections.
+func (c *cable) hear() {
+	c.setDeaf(false)
+	c.pull()
+	c.plug()
+}
+
+func (c *cable) setDeaf(deaf bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deaf = deaf
+}
+
+func (c *cable) isDeaf() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.deaf
+}
+
+// reply is central's side of a connection; while the cable is deaf what it says
+// gets lost.
+type reply struct {
+	net.Conn
+	cable *cable
+}
+
+func (r reply) Read(b []byte) (int, error) {
+	for {
+		n, err := r.Conn.Read(b)
+		if err != nil || !r.cable.isDeaf() {
+			return n, err
+		}
+	}
+}
+
 func (c *cable) accept() {
 	for {
 		near, err := c.socket.Accept()
@@ -93,7 +133,7 @@ func (c *cable) carry(near net.Conn) {
 	}
 	defer c.release(near, far)
 	var both sync.WaitGroup
-	for _, way := range [][2]net.Conn{{near, far}, {far, near}} {
+	for _, way := range [][2]net.Conn{{near, reply{far, c}}, {far, near}} {
 		both.Go(func() {
 			_, _ = io.Copy(way[0], way[1]) // an end is an end
 			_ = way[0].Close()

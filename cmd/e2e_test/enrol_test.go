@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -62,6 +63,36 @@ func TestEnrolmentIsRefused(t *testing.T) {
 	refused(t, run("gate", "enrol", "--data", filepath.Join(folder(t), "gate"), "--central", away.url(), "--token", e.token(t, "N2")), 1, away.url())
 }
 
+// The answer to an enrolment gets lost; the same command again gets it.
+func TestEnrolmentIsRepeatedWhenItsAnswerWasLost(t *testing.T) {
+	t.Parallel()
+	e := theTown(t).newFestival(t)
+	sold := e.sell(t, "A,day,paid")
+	g := &gate{program: "gate", event: e, name: "North", lanes: []lane{mainIn()}}
+	g.unpack(t)
+	token := e.token(t, "North")
+	enrol := []string{"enrol", "--data", g.data, "--central", g.cable.url(), "--token", token}
+	g.cable.deafen()
+	lost := make(chan result, 1)
+	go func() { lost <- run("gate", enrol...) }()
+	until(t, "central has the gate", func() error {
+		if list := e.must(t, "gate", "list"); !strings.Contains(list, "North") {
+			return errors.New(list)
+		}
+		return nil
+	})
+	g.cable.pull()
+	refused(t, <-lost, 1, "enrol")
+	refused(t, run("gate", "status", "--data", g.data), 1, "not enrolled")
+	g.cable.plug()
+	g.cable.hear()
+	must(t, "gate", enrol...)
+	g.start(t)
+	g.expect(t, "N1", sold["A"].code, "admit admitted")
+	g.untilSynced(t)
+	require.Len(t, e.attendance(t).ByGate, 1)
+}
+
 // A gate that was withdrawn opens to nobody, and what it sends does not count.
 func TestARevokedGateIsRefused(t *testing.T) {
 	t.Parallel()
@@ -80,6 +111,13 @@ func TestARevokedGateIsRefused(t *testing.T) {
 	a := e.attendance(t)
 	require.Equal(t, 1, a.Admitted, "only what central held when it withdrew the gate")
 	require.True(t, g.proc.alive())
+
+	// Switching it off and on, out of central's reach, does not help.
+	g.stop(t)
+	require.Equal(t, "deny device_fault", g.verify(t, sold["C"].code).String())
+	g.cable.pull()
+	g.start(t)
+	g.expect(t, "N1", sold["C"].code, "deny device_fault")
 
 	// The box can become a gate again under a new name or the same.
 	again := e.openGate(t, "North", mainIn())

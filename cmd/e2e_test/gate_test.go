@@ -258,12 +258,21 @@ type entry struct {
 	TicketID    *string `json:"ticket_id"`
 }
 
+// strict decodes one JSON object that has no keys beyond those that are promised.
+func strict(t *testing.T, text string, into any) {
+	t.Helper()
+	dec := json.NewDecoder(strings.NewReader(text))
+	dec.DisallowUnknownFields()
+	require.NoError(t, dec.Decode(into), text)
+	require.False(t, dec.More(), text)
+}
+
 func (g *gate) journal(t *testing.T) []entry {
 	t.Helper()
 	var all []entry
 	for line := range strings.Lines(must(t, g.program, "journal", "--data", g.data)) {
 		var e entry
-		require.NoError(t, json.Unmarshal([]byte(line), &e), "line of the journal: %s", line)
+		strict(t, line, &e)
 		all = append(all, e)
 	}
 	return all
@@ -297,7 +306,7 @@ func (v verdict) String() string { return v.Decision + " " + v.Reason }
 func (g *gate) verify(t *testing.T, code string) verdict {
 	t.Helper()
 	var v verdict
-	require.NoError(t, json.Unmarshal([]byte(must(t, g.program, "verify", "--data", g.data, code)), &v))
+	strict(t, must(t, g.program, "verify", "--data", g.data, code), &v)
 	return v
 }
 

@@ -61,6 +61,36 @@ func TestAGateGoesOnWithoutCentral(t *testing.T) {
 	require.Equal(t, s.LastSeq, a.ByGate["North"].AckedSeq)
 }
 
+// A reply that gets lost costs nothing: central has what it took, once, and the
+// lanes never waited for it.
+func TestLostRepliesLoseNothing(t *testing.T) {
+	t.Parallel()
+	e := theTown(t).newFestival(t)
+	people := e.people(t, 30)
+	g := e.openGate(t, "North", mainIn())
+	g.untilSynced(t)
+	g.cable.deafen()
+	for _, p := range people[:20] {
+		d := g.expect(t, "N1", p.code, "admit admitted")
+		require.Less(t, *d.DurableUS, int64(2_000_000))
+	}
+	e.untilAttendance(t, func(a attendance) error {
+		if a.Admitted == 0 {
+			return errors.New("nothing has reached central")
+		}
+		return nil
+	})
+	g.cable.hear()
+	for _, p := range people[20:] {
+		g.expect(t, "N1", p.code, "admit admitted")
+	}
+	g.untilSynced(t)
+	a := e.attendance(t)
+	require.Equal(t, len(people), a.Admitted)
+	require.Zero(t, a.Duplicates)
+	require.EqualValues(t, 1+len(people), a.ByGate["North"].JournalRows)
+}
+
 // Both gates admit one ticket while they cannot hear of each other: neither
 // admission is lost, and the second one is found.
 func TestADoubleEntryIsFoundWhenTheCableIsBack(t *testing.T) {
