@@ -252,10 +252,11 @@ func TestATornLineOfTheDecisionLogIsEnded(t *testing.T) {
 	g.start(t)
 	g.send(t, "N1", sold["A"].code+"\r")
 	until(t, "the admission", func() error {
-		if b, err := os.ReadFile(g.log()); err != nil || strings.Count(string(b), "\n") != 3 {
-			return fmt.Errorf("%v: %q", err, b)
+		b, err := os.ReadFile(g.log())
+		if err == nil && strings.Count(string(b), "\n") != 3 {
+			err = fmt.Errorf("the log is %q", b)
 		}
-		return nil
+		return err
 	})
 	b, err := os.ReadFile(g.log())
 	require.NoError(t, err)

@@ -138,7 +138,7 @@ func (s *shared) stop() error {
 // folder is a new folder of the test that Postgres can pass through.
 func folder(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp(house.dir, "t-")
+	dir, err := os.MkdirTemp(house.dir, "t-") //nolint:usetesting // nobody else may enter what T.TempDir makes
 	if err == nil {
 		err = os.Chmod(dir, 0o711)
 	}

@@ -12,14 +12,14 @@ import (
 func TestAGateGoesOnWithoutCentral(t *testing.T) {
 	t.Parallel()
 	e := theTown(t).newFestival(t)
-	sold := e.sell(t, "known,day,paid", "withdrawn,day,paid")
+	e.sell(t, "known,day,paid", "withdrawn,day,paid")
 	g := e.openGate(t, "North", lane{"N1", "main", "in"}, lane{"N2", "main", "in"})
 	other := e.openGate(t, "South", lane{"S1", "main", "in"})
 	g.untilSynced(t)
 	g.cable.pull()
 
 	// Sold while the gate cannot hear of it.
-	sold = e.sell(t, "new,day,paid", "lobby,lobby,paid", "early,early,paid", "late,late,paid", "unpaid,day,unpaid", "cancelled,day,cancelled")
+	sold := e.sell(t, "new,day,paid", "lobby,lobby,paid", "early,early,paid", "late,late,paid", "unpaid,day,unpaid", "cancelled,day,cancelled")
 	e.revoke(t, "withdrawn")
 	g.expect(t, "N1", sold["known"].code, "admit admitted")
 	d := g.expect(t, "N1", sold["new"].code, "admit admitted")

@@ -197,7 +197,7 @@ func (p *process) log() string {
 // stop asks the process to end, and kills one that does not.
 func (p *process) stop() error {
 	if !p.alive() {
-		return fmt.Errorf("%s had ended by itself (%v):\n%s", p.cmd.Path, p.err, p.log())
+		return fmt.Errorf("%s had ended by itself (%s):\n%s", p.cmd.Path, p.cmd.ProcessState, p.log())
 	}
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may end this moment
 	select {
