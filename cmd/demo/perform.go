@@ -19,7 +19,7 @@ func (s performance) guide() {
 	hand, _ := s.crowd.keep() // a demo has far more tickets than it can keep
 	central, gate := s.program("central"), s.program("gate")
 	s.say("\n%s", s.bold("Look at"))
-	s.say("  attendance     %s/events/%s/attendance", s.central.url, s.event)
+	s.say("  attendance     %s/events/%s", s.central.url, s.event)
 	for _, g := range s.gates {
 		for _, l := range g.lanes {
 			s.say("  lane %s        %s", l.name, g.url+"/lane/"+l.name)

@@ -29,6 +29,7 @@ func (n *Node) answer(now time.Time, a Answer, out *Output) {
 	case CallHeartbeat:
 		n.clock.sample(a.Sent, a.Received, a.Heartbeat.ServerMS)
 		n.link.head = max(n.link.head, a.Heartbeat.Head)
+		n.link.quarantined = a.Heartbeat.Quarantined
 		n.link.done(now, kind, time.Duration(float64(n.link.timing.Heartbeat)*(0.8+0.4*n.link.jitter())))
 	}
 }

@@ -129,7 +129,9 @@ func (k *ledger) replace(l *Loaded, observe func(syncproto.HLC)) {
 
 // learn adds an entry of any gate and reports whether its ticket must be folded.
 func (k *ledger) learn(e *syncproto.EntryRecord) bool {
-	f, ok := admission.FactOf(&e.Entry, e.Untrusted)
+	// What this gate did itself stays true to it, also while central does not trust
+	// it: a quarantined gate must not admit a ticket twice.
+	f, ok := admission.FactOf(&e.Entry, e.Untrusted && e.Device != k.device)
 	if !ok || e.Ticket == 0 || e.Event != k.event {
 		return false
 	}

@@ -51,8 +51,9 @@ type link struct {
 	serverMS     int64 // central's clock at the last page
 	pageAt       time.Time
 
-	journal []Watermark
-	fault   string // what an operator should know: why pushing stopped
+	journal     []Watermark
+	quarantined bool   // central keeps what this gate does as untrusted
+	fault       string // what an operator should know: why pushing stopped
 
 	talks [CallHeartbeat + 1]talk
 }

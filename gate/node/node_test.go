@@ -284,6 +284,18 @@ func TestUsesElsewhereArriveWithThePages(t *testing.T) {
 	require.Equal(t, "S1", d.Of.Lane)
 }
 
+func TestOwnFactsStayTrueWhileCentralDoesNotTrustThem(t *testing.T) {
+	w := greeted(t)
+	w.scanNo(laneIn, 3)
+	own := &syncproto.EntryRecord{Entry: w.entries[0], Device: device, Untrusted: true, Outcome: syncproto.OutcomeUntrusted}
+	w.page(5, 6, syncproto.Record{Kind: syncproto.RecordEntry, Entry: own})
+	require.Equal(t, syncproto.ReasonDuplicate, w.scanNo(laneIn2, 3).Reason)
+	foreign := entryOf(other, other, 2, syncproto.KindAdmit, 4, start)
+	foreign.Untrusted = true
+	w.page(6, 7, syncproto.Record{Kind: syncproto.RecordEntry, Entry: foreign})
+	require.Equal(t, node.Admit, w.scanNo(laneIn, 4).Decision, "a stolen gate uses up nobody's ticket")
+}
+
 func TestAFarAheadClockDoesNotMoveOurs(t *testing.T) {
 	w := greeted(t)
 	w.page(5, 6, syncproto.Record{Kind: syncproto.RecordEntry, Entry: entryOf(other, other, 2, syncproto.KindAdmit, 3, start.Add(time.Hour))})

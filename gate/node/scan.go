@@ -23,8 +23,8 @@ type Decision struct {
 	Code     syncproto.CodeHash
 	// Ticket is 0 where the code names no ticket of this event.
 	Ticket syncproto.TicketNo
-	Type   syncproto.TypeNo
-	Known  bool // the ticket is on the roster
+	Type   string // name of the ticket type
+	Known  bool   // the ticket is on the roster
 	At     syncproto.HLC
 	// Of is the earlier use that stands in the way of a duplicate.
 	Of Use
@@ -136,7 +136,7 @@ func (n *Node) decide(now time.Time, lane admission.Lane, text []byte, hash sync
 	}
 	t, reason := n.know.identify(&code, hash)
 	if t.No != 0 {
-		d.Ticket, d.Type, d.Known = t.No, t.Type, t.Known
+		d.Ticket, d.Type, d.Known = t.No, n.know.rules.TypeName(t.Type), t.Known
 	}
 	if d.Reason = reason; reason != "" {
 		return d

@@ -34,26 +34,29 @@ func (c *Counts) add(d Decision) {
 
 // Status is how a node is at a moment.
 type Status struct {
-	Ready    bool // it has rules and a roster
-	Broken   bool // the journal failed
-	Locked   bool // central withdrew this device
-	Online   bool
-	Failing  bool // some conversation with central failed last time
-	Caught   bool // the roster is as new as central said when it was last heard
-	Event    string
-	Tickets  int
-	Unsent   int64
-	LastSeq  uint64 // last number given in the open incarnation
-	Seq      int64  // position in the stream
-	Head     int64  // newest position heard of
-	Cursor   string
-	Age      time.Duration // since the roster was known to be current; negative when it never was
-	OffsetMS int64
-	ErrMS    int64
-	Fault    string
-	Counts   Counts
-	Lanes    []LaneStatus
-	Journal  []Watermark
+	Ready  bool // it has rules and a roster
+	Broken bool // the journal failed
+	Locked bool // central withdrew this device
+	// Quarantined: central holds this gate for a clone or a rewound one, and keeps
+	// what it does as untrusted until an operator decides. It goes on admitting.
+	Quarantined bool
+	Online      bool
+	Failing     bool // some conversation with central failed last time
+	Caught      bool // the roster is as new as central said when it was last heard
+	Event       string
+	Tickets     int
+	Unsent      int64
+	LastSeq     uint64 // last number given in the open incarnation
+	Seq         int64  // position in the stream
+	Head        int64  // newest position heard of
+	Cursor      string
+	Age         time.Duration // since the roster was known to be current; negative when it never was
+	OffsetMS    int64
+	ErrMS       int64
+	Fault       string
+	Counts      Counts
+	Lanes       []LaneStatus
+	Journal     []Watermark
 }
 
 // LaneStatus is a lane; Ready means that the event has its zone.
@@ -66,7 +69,7 @@ type LaneStatus struct {
 func (n *Node) Status(now time.Time) Status {
 	l := &n.link
 	s := Status{
-		Ready: n.know.rules != nil, Broken: n.broken, Locked: n.locked, Event: n.know.name, Online: l.online, Tickets: n.know.roster.Count(),
+		Ready: n.know.rules != nil, Broken: n.broken, Locked: n.locked, Quarantined: l.quarantined, Event: n.know.name, Online: l.online, Tickets: n.know.roster.Count(),
 		Unsent: l.unsent(), LastSeq: n.seq - 1, Seq: l.seq, Head: l.head, Cursor: l.cursor, Age: -1,
 		OffsetMS: n.clock.offsetMS, ErrMS: n.clock.errMS, Fault: l.fault, Counts: n.counts,
 		Journal: append([]Watermark(nil), l.journal...),
@@ -81,8 +84,12 @@ func (n *Node) Status(now time.Time) Status {
 	case l.serverMS != 0:
 		s.Age = time.Duration(now.UnixMilli()+n.clock.offsetMS-l.serverMS) * time.Millisecond
 	}
-	if n.know.rulesErr != nil && s.Fault == "" {
+	switch {
+	case s.Fault != "":
+	case n.know.rulesErr != nil:
 		s.Fault = n.know.rulesErr.Error()
+	case l.quarantined:
+		s.Fault = "central takes this gate for a copy or a restored one and does not trust its entries; an operator must decide with `central gate release`"
 	}
 	s.Counts.Reasons = make(map[syncproto.Reason]int64, len(n.counts.Reasons))
 	for r, c := range n.counts.Reasons {

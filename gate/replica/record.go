@@ -21,13 +21,15 @@ var statuses = [...]syncproto.Status{
 	syncproto.StatusPaid, syncproto.StatusUnpaid, syncproto.StatusCancelled, syncproto.StatusRevoked,
 }
 
-func statusNo(s syncproto.Status) (byte, bool) {
+// statusNo is the number of a status. One that a later version added is kept as
+// withdrawn: nobody is admitted on a ticket whose standing is not understood.
+func statusNo(s syncproto.Status) byte {
 	for i := range statuses {
 		if statuses[i] == s {
-			return byte(i), true
+			return byte(i)
 		}
 	}
-	return 0, false
+	return byte(len(statuses) - 1)
 }
 
 func ticketSum(no syncproto.TicketNo, value []byte) uint32 {
@@ -38,14 +40,13 @@ func ticketSum(no syncproto.TicketNo, value []byte) uint32 {
 }
 
 func putTicket(b *[ticketBytes]byte, t *syncproto.Ticket) error {
-	status, ok := statusNo(t.Status)
-	if !ok || t.No == 0 || t.Rev < 0 {
-		return fmt.Errorf("%w: ticket %d, rev %d, status %.40q", ErrRecord, t.No, t.Rev, t.Status)
+	if t.No == 0 || t.Rev < 0 {
+		return fmt.Errorf("%w: ticket %d, rev %d", ErrRecord, t.No, t.Rev)
 	}
 	binary.BigEndian.PutUint64(b[0:], uint64(t.Rev))
 	copy(b[8:24], t.Code[:])
 	binary.BigEndian.PutUint16(b[24:], uint16(t.Type))
-	b[26] = status
+	b[26] = statusNo(t.Status)
 	binary.BigEndian.PutUint64(b[27:], uint64(t.StatusAt))
 	binary.BigEndian.PutUint32(b[35:], ticketSum(t.No, b[:35]))
 	return nil

@@ -156,10 +156,8 @@ func TestAPageThatDoesNotFollowChangesNothing(t *testing.T) {
 	} {
 		require.ErrorIs(t, r.Apply(t.Context(), p), replica.ErrOutOfOrder, name)
 	}
-	bad := ticket(2, 1)
-	bad.Ticket.Status = "burnt"
 	for name, rec := range map[string]syncproto.Record{
-		"status": bad, "ticket 0": ticket(0, 1), "no content": {Kind: syncproto.RecordTicket}, "negative rev": ticket(2, -1),
+		"ticket 0": ticket(0, 1), "no content": {Kind: syncproto.RecordTicket}, "negative rev": ticket(2, -1),
 	} {
 		require.ErrorIs(t, r.Apply(t.Context(), page(5, 6, ticket(1, 9), rec)), replica.ErrRecord, name)
 	}
@@ -330,4 +328,15 @@ func copyFile(t testing.TB, from, to string) {
 	b, err := os.ReadFile(from)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(to, b, 0o600))
+}
+
+func TestAStatusOfALaterVersionIsKeptAsWithdrawn(t *testing.T) {
+	t.Parallel()
+	r := open(t, filepath.Join(t.TempDir(), "replica.db"))
+	rec := ticket(1, 1)
+	rec.Ticket.Status = "burnt"
+	require.NoError(t, r.Apply(t.Context(), page(0, 1, rec)))
+	got, err := state(t.Context(), r)
+	require.NoError(t, err)
+	require.Equal(t, syncproto.StatusRevoked, got[key(&rec)].Ticket.Status)
 }

@@ -107,8 +107,8 @@ func detailsOf(r engine.Result, zone *time.Location) []string {
 	}
 	if r.Ticket != 0 {
 		text := fmt.Sprintf("Ticket %d", r.Ticket)
-		if r.Type != 0 {
-			text += fmt.Sprintf(", type %d", r.Type)
+		if r.Type != "" {
+			text += ", " + r.Type
 		}
 		details = append(details, text)
 	}

@@ -39,8 +39,8 @@ func TestAnswers(t *testing.T) {
 	}{
 		{
 			"admission",
-			engine.Result{Decision: node.Decision{Decision: node.Admit, Reason: syncproto.ReasonAdmitted, Ticket: 1234, Type: 2, Known: true}, At: start},
-			answer{view: view{stateAdmit, "ADMIT", "Welcome. Let the guest through.", []string{"Ticket 1234, type 2"}, "22:00:00"}, HoldMS: 1000},
+			engine.Result{Decision: node.Decision{Decision: node.Admit, Reason: syncproto.ReasonAdmitted, Ticket: 1234, Type: "Day <b>pass</b>", Known: true}, At: start},
+			answer{view: view{stateAdmit, "ADMIT", "Welcome. Let the guest through.", []string{"Ticket 1234, Day <b>pass</b>"}, "22:00:00"}, HoldMS: 1000},
 		},
 		{
 			"admission of a ticket sold a minute ago",

@@ -47,6 +47,7 @@ const (
 
 type ticketType struct {
 	exists      bool
+	name        string
 	zones       uint64 // bit per zone number
 	from, until int64  // Unix ms, 0 unbounded
 	total       int    // 0 unlimited
@@ -86,7 +87,7 @@ func Compile(r *syncproto.Rules) (*Rules, error) {
 
 func (r *Rules) compileType(t syncproto.TicketType) (ticketType, error) {
 	ct := ticketType{
-		exists: true, from: t.ValidFrom, until: t.ValidUntil,
+		exists: true, name: t.Name, from: t.ValidFrom, until: t.ValidUntil,
 		total: t.EntriesTotal, perDay: t.EntriesPerDay, reentry: t.Reentry,
 	}
 	for _, name := range t.Zones {
@@ -124,6 +125,10 @@ func (r *Rules) closedReason(ms int64) syncproto.Reason {
 	}
 	return syncproto.ReasonTooEarly
 }
+
+// TypeName is the name of a ticket type as the organiser wrote it; empty for a
+// type that the event does not have.
+func (r *Rules) TypeName(no syncproto.TypeNo) string { return r.typeOf(no).name }
 
 // day is the local calendar day of a time in the event's timezone, as a number
 // that differs for different days.
