@@ -49,7 +49,7 @@ func (j *Journal) run() {
 // came while the disk was busy with the one before.
 func (p *pen) drain() {
 	p.Lock()
-	defer p.Unlock()
+	defer p.putDown()
 	for p.step() {
 	}
 }
@@ -58,7 +58,7 @@ func (p *pen) drain() {
 // which there was no commit since the last look. It returns what it saw.
 func (p *pen) tidy(closing, idle bool, seen uint64) uint64 {
 	p.Lock()
-	defer p.Unlock()
+	defer p.putDown()
 	if closing || idle && p.w.commits == seen && p.w.untidy() {
 		p.work(nil, newOp((*writer).tidy))
 	}
@@ -67,8 +67,6 @@ func (p *pen) tidy(closing, idle bool, seen uint64) uint64 {
 
 // lead commits the head of the queue if nobody else is writing. A lane that is
 // alone thereby saves two changes of goroutine, which cost a fifth of an fsync.
-// Whoever finds the pen taken has queued before, so looking once more after the
-// pen is put down leaves nobody behind.
 func (p *pen) lead() {
 	if p.linger {
 		p.q.signal()
@@ -77,7 +75,14 @@ func (p *pen) lead() {
 	if !p.TryLock() {
 		return
 	}
+	defer p.putDown()
 	p.step()
+}
+
+// putDown gives the pen back, which everybody who took it does in this way.
+// Whoever found it taken had queued before and left it at that; looking once
+// more afterwards leaves nobody behind until the next tick.
+func (p *pen) putDown() {
 	p.Unlock()
 	if !p.q.empty() {
 		p.q.signal()
