@@ -46,7 +46,7 @@ func measureBootstrap(ctx context.Context, b *bench) ([]figure, error) {
 }
 
 func (v bootVenue) measureBoot(ctx context.Context, n int, most float64, restart bool) ([]figure, error) {
-	e, err := v.event(ctx, n)
+	e, err := v.event(ctx, fmt.Sprint("boot ", n), n)
 	if err != nil {
 		return nil, err
 	}

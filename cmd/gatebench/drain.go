@@ -34,7 +34,7 @@ func measureDrain(ctx context.Context, b *bench) (_ []figure, err error) {
 		return nil, err
 	}
 	v := drainVenue{shared}
-	e, err := v.event(ctx, b.boots[0])
+	e, err := v.event(ctx, "drain", b.journalled+b.journalled/9)
 	if err != nil {
 		return nil, err
 	}

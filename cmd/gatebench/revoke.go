@@ -31,7 +31,7 @@ func measureRevoke(ctx context.Context, b *bench) (_ []figure, err error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := v.event(ctx, b.event)
+	e, err := v.event(ctx, busy, b.event)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,9 @@ import (
 // milliseconds.
 const ttyP99Max = 20
 
+// busy is the event that the tty and the revocations share.
+const busy = "busy"
+
 // Pace of the scans, and of the changes that central sends meanwhile.
 const (
 	scanGap     = 15 * time.Millisecond
@@ -29,7 +32,7 @@ func measureTTY(ctx context.Context, b *bench) (_ []figure, err error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := v.event(ctx, b.event)
+	e, err := v.event(ctx, busy, b.event)
 	if err != nil {
 		return nil, err
 	}

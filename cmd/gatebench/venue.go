@@ -27,7 +27,7 @@ type venue struct {
 	pg      *privatepg.Server
 	pool    *pgxpool.Pool
 	central *server
-	events  map[int]*event
+	events  map[string]*event
 	gates   int
 }
 
@@ -40,7 +40,7 @@ type event struct {
 func (e *event) id() string { return strconv.Itoa(int(e.no)) }
 
 func openVenue(ctx context.Context, b *bench) (_ *venue, err error) {
-	v := &venue{b: b, dir: filepath.Join(b.dir, "venue"), events: map[int]*event{}}
+	v := &venue{b: b, dir: filepath.Join(b.dir, "venue"), events: map[string]*event{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, v.close())
@@ -91,14 +91,15 @@ func (v *venue) close() error {
 	return errors.Join(errs...)
 }
 
-// event makes an event with n tickets, or returns the one made before.
-func (v *venue) event(ctx context.Context, n int) (*event, error) {
-	if e := v.events[n]; e != nil {
+// event makes an event with n tickets, or returns the one made under that name
+// before.
+func (v *venue) event(ctx context.Context, name string, n int) (*event, error) {
+	if e := v.events[name]; e != nil {
 		return e, nil
 	}
 	v.b.progress.note(fmt.Sprintf("importing %d tickets", n))
 	plan := filepath.Join(v.dir, "event.yaml")
-	if err := os.WriteFile(plan, fmt.Appendf(nil, "name: Bench %d\nticket_types: [{key: day}]\n", n), 0o600); err != nil {
+	if err := os.WriteFile(plan, fmt.Appendf(nil, "name: %s\nticket_types: [{key: day}]\n", name), 0o600); err != nil {
 		return nil, fmt.Errorf("write event file: %w", err)
 	}
 	id, err := v.command(ctx, "event", "create", plan)
@@ -117,7 +118,7 @@ func (v *venue) event(ctx context.Context, n int) (*event, error) {
 		return nil, err
 	}
 	e := &event{no: syncproto.EventNo(no), tickets: n}
-	v.events[n] = e
+	v.events[name] = e
 	return e, os.Remove(list)
 }
 
