@@ -1,6 +1,7 @@
 package gate_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -326,6 +327,38 @@ func TestARevocationReachesAConnectedGateAndSurvivesARebootstrap(t *testing.T) {
 	require.NoError(t, os.WriteFile(damaged, raw, 0o600))
 	b.start()
 	require.Equal(t, "revoked", b.scan(0, code).Reason, "a damaged replica is rebuilt from central")
+}
+
+func TestADamagedJournalIsMovedAsideAndRemembered(t *testing.T) {
+	v, b := newVenue(t), newBox(t)
+	key, err := v.enrol(b.dir).OpenHashKey()
+	require.NoError(t, err)
+	codes := make([]string, 60)
+	for i := range codes {
+		codes[i] = v.list(key, syncproto.TicketNo(i+1), syncproto.StatusPaid)
+	}
+	b.start()
+	v.pull() // nobody else knows what happens now
+	for _, code := range codes {
+		require.Equal(t, "admit", b.scan(0, code).Decision)
+	}
+	b.stop()
+	path := filepath.Join(b.dir, "journal.db")
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, 1, bytes.Count(raw, []byte(`"n":60,`)), "the last entry is in the file once")
+	require.NoError(t, os.Remove(path+"-wal"), "it would mend the file")
+	require.NoError(t, os.Remove(path+"-shm"))
+	require.NoError(t, os.WriteFile(path, bytes.Replace(raw, []byte(`"n":60,`), []byte(`"n":61,`), 1), 0o600))
+	b.start()
+	require.Equal(t, "duplicate", b.scan(1, codes[0]).Reason, "what can be read still counts")
+	require.Equal(t, "admit", b.scan(1, v.sell(500)).Decision, "and the lane goes on")
+	aside, err := filepath.Glob(path + ".damaged-*")
+	require.NoError(t, err)
+	require.NotEmpty(t, aside, "the evidence is kept")
+	b.stop()
+	b.start()
+	require.Equal(t, "duplicate", b.scan(0, codes[0]).Reason, "also at the next start")
 }
 
 func TestOneProcessAtATime(t *testing.T) {

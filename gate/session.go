@@ -80,11 +80,10 @@ func (g *Gate) openJournal(ctx context.Context) (*journal.Journal, error) {
 	if !errors.Is(err, journal.ErrCorrupt) {
 		return j, err
 	}
-	to, moveErr := journal.MoveAside(cfg.Path, g.cfg.Now())
+	cfg, moveErr := g.startAfter(ctx, cfg, err)
 	if moveErr != nil {
 		return nil, errors.Join(err, moveErr)
 	}
-	g.cfg.Logger.Error("the journal was damaged; it was moved aside and a new one started", "moved_to", to, "err", err)
 	return journal.Open(ctx, cfg)
 }
 
@@ -112,6 +111,9 @@ func (g *Gate) openMind(ctx context.Context, j *journal.Journal) (*node.Node, *r
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("read journal: %w", err)
+	}
+	if err := g.recall(ctx, mind); err != nil {
+		return nil, nil, err
 	}
 	rep, loaded, err := loadReplica(ctx, g.replicaConfig())
 	if err != nil {

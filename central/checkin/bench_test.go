@@ -56,8 +56,8 @@ func (b *bundle) insertPlain(g *gate) time.Duration {
 		lanes, zones, hashes = append(lanes, e.Lane), append(zones, e.Zone), append(hashes, e.Hash[:])
 	}
 	b.exec(`
-		INSERT INTO plain (incarnation, event_id, device_id, err_ms, outcome, seq, t, ticket, kind, reason, body, lane, zone, hash)
-		SELECT $1, $2, $3, 0, 'first', v.*
+		INSERT INTO plain (incarnation, event_id, device_id, at_ms, err_ms, outcome, seq, t, ticket, kind, reason, body, lane, zone, hash)
+		SELECT $1, $2, $3, 0, 0, 'first', v.*
 		FROM unnest($4::bigint[], $5::bigint[], $6::int[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::bytea[]) v`,
 		g.Incarnation, b.event.No, g.Device, seqs, ts, tickets, kinds, reasons, bodies, lanes, zones, hashes)
 	return time.Since(start)

@@ -59,7 +59,7 @@ func (d *dossier) judge(rules *admission.Rules) (ticketState, []admission.Judgem
 	s := admission.Fold(rules, d.ticket, facts)
 	out := ticketState{admissions: s.Admissions, doubles: s.Doubles, inside: s.Inside, zones: s.InnerZones(rules)}
 	if s.Admissions > 0 {
-		out.first, out.last = s.First.T.UnixMilli(), s.Last.T.UnixMilli()
+		out.first, out.last = s.First.MS, s.Last.MS
 	}
 	return out, s.Verdicts
 }

@@ -92,7 +92,7 @@ func readTickets(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, dossie
 // hostile guest can cause many, so they are left where they are.
 func readFacts(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, dossiers map[syncproto.TicketNo]*dossier) error {
 	rows, err := tx.Query(ctx, `
-		SELECT ticket, incarnation, seq, t, err_ms, kind, zone, of_inc, of_seq, untrusted, outcome, outcome_inc, outcome_seq
+		SELECT ticket, incarnation, seq, t, at_ms, err_ms, kind, zone, of_inc, of_seq, untrusted, outcome, outcome_inc, outcome_seq
 		FROM checkin_entry
 		WHERE event_id = $1 AND ticket = ANY ($2) AND kind <> 'deny'`, event, slices.Collect(maps.Keys(dossiers)))
 	if err != nil {
@@ -107,7 +107,7 @@ func readFacts(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, dossiers
 		ofSeq, outcomeSeq *int64
 		untrusted         bool
 	)
-	row := []any{&no, &e.Incarnation, &seq, &t, &e.ErrMS, &kind, &e.Zone, &ofInc, &ofSeq, &untrusted, &outcome, &outcomeInc, &outcomeSeq}
+	row := []any{&no, &e.Incarnation, &seq, &t, &e.At, &e.ErrMS, &kind, &e.Zone, &ofInc, &ofSeq, &untrusted, &outcome, &outcomeInc, &outcomeSeq}
 	err = forEach(rows, row, func() error {
 		e.Seq, e.T, e.Kind, e.Of = uint64(seq), syncproto.HLC(t), syncproto.Kind(kind), refOf(ofInc, ofSeq)
 		if fact, ok := admission.FactOf(&e, untrusted); ok {

@@ -262,7 +262,7 @@ func aboutTicket(e *syncproto.Entry, event syncproto.EventNo) bool {
 
 // entryColumns are new entries, a slice for each column.
 type entryColumns struct {
-	seqs, ts, errs       []int64
+	seqs, ts, ats, errs  []int64
 	kinds, reasons       []string
 	lanes, zones, bodies []string
 	outcomes             []string
@@ -285,7 +285,8 @@ func (c *entryColumns) add(e *syncproto.Entry, own owner, v verdict) error {
 	}
 	ofInc, ofSeq := columnsOf(e.Of)
 	outcomeInc, outcomeSeq := columnsOf(v.of)
-	c.seqs, c.ts, c.errs = append(c.seqs, int64(e.Seq)), append(c.ts, int64(e.T)), append(c.errs, e.ErrMS)
+	c.seqs, c.ts = append(c.seqs, int64(e.Seq)), append(c.ts, int64(e.T))
+	c.ats, c.errs = append(c.ats, e.At+e.OffsetMS), append(c.errs, e.ErrMS)
 	c.kinds, c.reasons = append(c.kinds, string(e.Kind)), append(c.reasons, string(e.Reason))
 	c.lanes, c.zones, c.bodies = append(c.lanes, e.Lane), append(c.zones, e.Zone), append(c.bodies, string(body))
 	c.outcomes, c.tickets = append(c.outcomes, string(v.outcome)), append(c.tickets, ticket)
@@ -303,13 +304,13 @@ func insertEntries(ctx context.Context, tx pgx.Tx, own owner, device uuid.UUID, 
 		}
 	}
 	_, err := tx.Exec(ctx, `
-		INSERT INTO checkin_entry (incarnation, event_id, device_id, seq, t, err_ms, kind, reason, lane, zone, body,
+		INSERT INTO checkin_entry (incarnation, event_id, device_id, seq, t, at_ms, err_ms, kind, reason, lane, zone, body,
 		                           outcome, ticket, hash, untrusted, of_inc, of_seq, outcome_inc, outcome_seq)
 		SELECT $1, $2, $3, v.*
-		FROM unnest($4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
-		            $12::text[], $13::int[], $14::bytea[], $15::bool[], $16::uuid[], $17::bigint[], $18::uuid[], $19::bigint[]) v
+		FROM unnest($4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
+		            $13::text[], $14::int[], $15::bytea[], $16::bool[], $17::uuid[], $18::bigint[], $19::uuid[], $20::bigint[]) v
 		ON CONFLICT (incarnation, seq) DO NOTHING`,
-		fresh[0].Incarnation, own.event, device, c.seqs, c.ts, c.errs, c.kinds, c.reasons, c.lanes, c.zones, c.bodies,
+		fresh[0].Incarnation, own.event, device, c.seqs, c.ts, c.ats, c.errs, c.kinds, c.reasons, c.lanes, c.zones, c.bodies,
 		c.outcomes, c.tickets, c.hashes, c.untrusted, c.ofIncs, c.ofSeqs, c.outcomeIncs, c.outcomeSeqs)
 	if err != nil {
 		return fmt.Errorf("store entries: %w", err)

@@ -15,7 +15,7 @@ import (
 func enrolCommand() *cobra.Command {
 	var dir, central, token string
 	c := &cobra.Command{
-		Use:   "enrol --data DIR --central URL --token T",
+		Use:   "enrol --data DIR [--central URL] --token T",
 		Short: "Make this box a gate of an event, with a one-time token from central",
 		Long: `Make this box a gate of an event, with a one-time token from central.
 
@@ -27,7 +27,7 @@ run the same command again: the token is still good for this box.`,
 	}
 	dataFlag(c, &dir)
 	c.Flags().StringVar(&central, "central", "", "URL of central (default: the one that the token names)")
-	c.Flags().StringVar(&token, "token", "", "token printed by `central gate token` (required)")
+	c.Flags().StringVar(&token, "token", "", "token printed by central gate token (required)")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if err := required(map[string]string{"data": dir, "token": token}); err != nil {
 			return err

@@ -63,6 +63,9 @@ func verifyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify --data DIR CODE | --image FILE.png",
 		Short: "Decide on a code as a lane into the perimeter would, without admitting anybody",
+		Long: `Decide on a code as a lane into the first zone of the perimeter would, without
+admitting anybody: nothing is reserved, counted or journalled. A lane into another
+zone, or out, may answer otherwise.`,
 		Example: `  gate verify --data /var/lib/gate AEAQAAAAAEAAAAAB...
   gate verify --data /var/lib/gate --image ticket.png`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -107,8 +110,10 @@ func codeOf(c *cobra.Command, args []string, image string) ([]byte, error) {
 func journalCommand() *cobra.Command {
 	var dir string
 	c := &cobra.Command{
-		Use:     "journal --data DIR",
-		Short:   "Print the journal as NDJSON, one entry a line, oldest first",
+		Use:   "journal --data DIR",
+		Short: "Print the journal as NDJSON, one entry a line, oldest first",
+		Long: `Print the journal as NDJSON, one entry a line, oldest first. Each has incarnation,
+seq, at, lane, kind, reason and ticket_id; ticket_id is null where there is none.`,
 		Example: "  gate journal --data /var/lib/gate | jq -r 'select(.kind==\"admit\") | .ticket_id'",
 		Args:    noArgs,
 	}

@@ -16,6 +16,7 @@ import (
 	_ "time/tzdata" // a small box may have no zone files, and days are counted in the event's zone
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
@@ -26,6 +27,7 @@ const (
 )
 
 func main() {
+	unix.Umask(0o077) // whatever a gate writes is for its own user
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
@@ -57,9 +59,11 @@ func command() *cobra.Command {
 		Use:   "gate",
 		Short: "Check-in appliance of Gatehouse: decides scans offline, records them, reconciles with central",
 		Example: `  gate enrol --data /var/lib/gate --central http://127.0.0.1:8080 --token GH1-...
-  gate run --data /var/lib/gate --listen 127.0.0.1:8090 --lane name=N1,zone=main,direction=in,scanner=serial:/dev/ttyACM0?baud=9600`,
+  gate run --data /var/lib/gate --listen 127.0.0.1:8090 --lane name=N1,zone=main,direction=in,scanner='serial:/dev/ttyACM0?baud=9600'`,
 		SilenceUsage: true, SilenceErrors: true, Version: version(),
-		Args: noArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args: noArgs, RunE: func(*cobra.Command, []string) error {
+			return misuse{errors.New("give one of enrol, journal, run, status, verify")}
+		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return misuse{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true

@@ -33,12 +33,17 @@ func runCommand() *cobra.Command {
 		Short: "Serve the lanes of this gate until stopped",
 		Long: `Serve the lanes of this gate until stopped.
 
-Prints "gate ready URL" when the scanners that are present are open and central
-was heard of or found to be away. The gate needs central for neither starting
-nor admitting.`,
+Prints "gate ready URL" when the scanners that are present are open and the
+ticket list is current, or central was found to be away, or --ready-wait is over.
+The gate starts without central, and once it has had a ticket list it admits
+without central too.
+
+A scanner is serial:/dev/NAME, with any of these after a question mark, joined by
+&: baud=9600, term=cr,lf,crlf,tab (what ends a code), prefix=TEXT (to strip),
+settle, stale, retry and retry_max (times, as 500ms). Quote it for the shell.`,
 		Example: `  gate run --data /var/lib/gate --listen 127.0.0.1:8090 \
-    --lane name=N1,zone=main,direction=in,scanner=serial:/dev/ttyACM0?baud=9600 \
-    --lane name=X1,zone=main,direction=out,scanner=serial:/dev/ttyACM1?baud=115200 \
+    --lane 'name=N1,zone=main,direction=in,scanner=serial:/dev/ttyACM0?baud=9600' \
+    --lane 'name=X1,zone=main,direction=out,scanner=serial:/dev/ttyACM1?baud=115200' \
     --log-decisions /var/log/gate/decisions.ndjson`,
 		Args: noArgs,
 	}
@@ -73,7 +78,7 @@ func (f *runFlags) register(c *cobra.Command) {
 	fl.StringVar(&cfg.Front.TLSCert, "tls-cert", "", "certificate file (PEM) for a staff page that others than this box can reach")
 	fl.StringVar(&cfg.Front.TLSKey, "tls-key", "", "key file (PEM) of --tls-cert")
 	fl.BoolVar(&cfg.Front.InsecureHTTP, "insecure-http", false, "serve the staff page in clear text on a network address: anybody on that network can read it and the PIN")
-	fl.StringVar(&f.pinFile, "pin-file", "", "file with the staff PIN; required when --listen is not a loopback address")
+	fl.StringVar(&f.pinFile, "pin-file", "", "file with the staff PIN, of six digits or more; required when --listen is not a loopback address")
 	fl.BoolVar(&f.verbose, "verbose", false, "log each exchange with central that fails")
 }
 

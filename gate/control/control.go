@@ -196,10 +196,10 @@ func VerdictOf(r engine.Result) Verdict {
 }
 
 // LineOf translates an entry of a journal that serves an event's stream. At is
-// the corrected time, by which entries are ordered everywhere.
+// the time as far as the gate knew it: its clock, corrected by its offset.
 func LineOf(e *syncproto.Entry, stream uuid.UUID) Line {
 	l := Line{
-		Incarnation: e.Incarnation, Seq: e.Seq, At: e.T.Time().Format("2006-01-02T15:04:05.000Z07:00"),
+		Incarnation: e.Incarnation, Seq: e.Seq, At: time.UnixMilli(e.At + e.OffsetMS).UTC().Format("2006-01-02T15:04:05.000Z07:00"),
 		Lane: e.Lane, Kind: e.Kind, Reason: e.Reason,
 	}
 	if e.Ticket != 0 {

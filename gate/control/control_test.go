@@ -282,7 +282,7 @@ func TestTranslations(t *testing.T) {
 	require.Nil(t, s.Lanes[1].Scanner)
 
 	stream := uuid.New()
-	e := syncproto.Entry{Seq: 3, T: syncproto.HLCAt(read), Kind: syncproto.KindAdmit, Ticket: 42, Lane: "N1", Reason: syncproto.ReasonAdmitted}
+	e := syncproto.Entry{Seq: 3, At: read.UnixMilli() + 7, OffsetMS: -7, Kind: syncproto.KindAdmit, Ticket: 42, Lane: "N1", Reason: syncproto.ReasonAdmitted}
 	l := LineOf(&e, stream)
 	require.Equal(t, "2026-05-01T20:00:00.000Z", l.At)
 	require.Equal(t, syncproto.TicketID(stream, 42), *l.TicketID)

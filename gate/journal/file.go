@@ -19,7 +19,7 @@ func acquire(path string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open journal lock: %w", err)
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	err = lockFile(f)
 	if err == nil {
 		if err = f.Truncate(0); err == nil {
 			_, err = fmt.Fprintf(f, "%d\n", os.Getpid())
@@ -34,6 +34,25 @@ func acquire(path string) (*os.File, error) {
 		err = fmt.Errorf("lock journal: %w", err)
 	}
 	return nil, errors.Join(err, f.Close())
+}
+
+// A child process that this one is just starting holds a copy of every lock until
+// it runs its own program. lockWait is how long a lock that is held is tried
+// again, so that such a moment is not taken for a second gate.
+const (
+	lockWait = 200 * time.Millisecond
+	lockPoll = 5 * time.Millisecond
+)
+
+func lockFile(f *os.File) error {
+	tick := time.NewTicker(lockPoll)
+	defer tick.Stop()
+	for deadline := time.Now().Add(lockWait); ; <-tick.C {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 func inUse(path string) error {

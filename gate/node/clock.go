@@ -19,8 +19,11 @@ type clock struct {
 	errMS    int64
 }
 
+// correct is the best estimate of the time, Unix milliseconds.
+func (c *clock) correct(now time.Time) int64 { return now.UnixMilli() + c.offsetMS }
+
 func (c *clock) peek(now time.Time) syncproto.HLC {
-	return c.last.Next(syncproto.HLCAt(now.Add(time.Duration(c.offsetMS) * time.Millisecond)))
+	return c.last.Next(syncproto.HLCAt(time.UnixMilli(c.correct(now))))
 }
 
 func (c *clock) stamp(now time.Time) syncproto.HLC {

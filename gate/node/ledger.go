@@ -135,7 +135,7 @@ func (k *ledger) learn(e *syncproto.EntryRecord) bool {
 	if !ok || e.Ticket == 0 || e.Event != k.event {
 		return false
 	}
-	u := Use{At: e.T.Time(), Lane: e.Lane}
+	u := Use{At: time.UnixMilli(e.At + e.OffsetMS), Lane: e.Lane}
 	if e.Device != k.device {
 		u.Gate = k.devices[e.Device].Name
 	}
@@ -163,7 +163,7 @@ func (k *ledger) use(no syncproto.TicketNo, r syncproto.Ref) Use {
 // reserve counts a fact that this gate makes now.
 func (k *ledger) reserve(e *syncproto.Entry) {
 	if f, ok := admission.FactOf(e, false); ok {
-		k.historyOf(e.Ticket).append(k.rules, f, Use{At: time.UnixMilli(e.T.UnixMilli()), Lane: e.Lane})
+		k.historyOf(e.Ticket).append(k.rules, f, Use{At: time.UnixMilli(e.At + e.OffsetMS), Lane: e.Lane})
 	}
 }
 

@@ -270,7 +270,7 @@ func TestVerifyLeavesNoTrace(t *testing.T) {
 
 func entryOf(dev, inc uuid.UUID, seq uint64, kind syncproto.Kind, no syncproto.TicketNo, at time.Time) *syncproto.EntryRecord {
 	return &syncproto.EntryRecord{Device: dev, Entry: syncproto.Entry{
-		Incarnation: inc, Seq: seq, Kind: kind, T: syncproto.HLCAt(at), Event: 1, Ticket: no, Lane: "S1", Zone: "main", Direction: syncproto.In,
+		Incarnation: inc, Seq: seq, Kind: kind, T: syncproto.HLCAt(at), At: at.UnixMilli(), Event: 1, Ticket: no, Lane: "S1", Zone: "main", Direction: syncproto.In,
 	}}
 }
 

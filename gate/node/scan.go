@@ -25,7 +25,8 @@ type Decision struct {
 	Ticket syncproto.TicketNo
 	Type   string // name of the ticket type
 	Known  bool   // the ticket is on the roster
-	At     syncproto.HLC
+	// At is when, as far as the gate knows.
+	At time.Time
 	// Of is the earlier use that stands in the way of a duplicate.
 	Of Use
 }
@@ -120,7 +121,7 @@ func (n *Node) Verify(now time.Time, zone string, dir syncproto.Direction, text 
 }
 
 func (n *Node) decide(now time.Time, lane admission.Lane, text []byte, hash syncproto.CodeHash) Decision {
-	d := Decision{Decision: Deny, Code: hash, At: n.clock.peek(now)}
+	d := Decision{Decision: Deny, Code: hash, At: time.UnixMilli(n.clock.correct(now))}
 	switch {
 	case n.broken, n.locked:
 		d.Reason = syncproto.ReasonDeviceFault
@@ -141,7 +142,7 @@ func (n *Node) decide(now time.Time, lane admission.Lane, text []byte, hash sync
 	if d.Reason = reason; reason != "" {
 		return d
 	}
-	v := admission.Decide(n.know.rules, lane, t, n.know.history[t.No].usageOrNil(), d.At)
+	v := admission.Decide(n.know.rules, lane, t, n.know.history[t.No].usageOrNil(), n.clock.correct(now))
 	d.Decision, d.Reason, d.Of = decisionOf(v.Kind), v.Reason, n.know.use(t.No, v.Of)
 	return d
 }
@@ -171,10 +172,9 @@ func journalled(d *Decision) bool {
 // it at once, so that another lane already sees it.
 func (n *Node) reserve(now time.Time, l *laneState, out *Output) {
 	d := &out.Decision
-	d.At = n.clock.stamp(now)
 	out.Entry = syncproto.Entry{
 		Incarnation: n.cfg.Incarnation, Seq: n.seq, Kind: kindOf(d.Decision), Reason: d.Reason,
-		T: d.At, At: now.UnixMilli(), OffsetMS: n.clock.offsetMS, ErrMS: n.clock.errMS,
+		T: n.clock.stamp(now), At: now.UnixMilli(), OffsetMS: n.clock.offsetMS, ErrMS: n.clock.errMS,
 		Event: n.cfg.Event, Ticket: d.Ticket, Code: d.Code,
 		Lane: l.Name, Zone: l.Zone, Direction: l.Direction,
 	}

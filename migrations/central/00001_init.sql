@@ -215,7 +215,8 @@ CREATE TABLE checkin_entry (
   reason      text   NOT NULL,
   ticket      integer,               -- ticket number, NULL where there is none
   t           bigint NOT NULL,       -- HLC, the order of the fold
-  err_ms      bigint NOT NULL,       -- uncertainty of t
+  at_ms       bigint NOT NULL,       -- when, as far as the device knew, Unix ms: judges windows and days
+  err_ms      bigint NOT NULL,       -- uncertainty of at_ms
   of_inc      uuid,                  -- what an undo takes back
   of_seq      bigint,
   lane        text   NOT NULL,

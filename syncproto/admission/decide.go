@@ -35,10 +35,12 @@ func (v Verdict) Allowed() bool { return v.Kind != syncproto.KindDeny }
 
 func deny(r syncproto.Reason) Verdict { return Verdict{Kind: syncproto.KindDeny, Reason: r} }
 
-// Decide judges a presentation of t at a lane at time at, given the usage so
-// far (nil for none). The code has been matched or verified before. Somebody who
+// Decide judges a presentation of t at a lane, given the usage so far (nil for
+// none). ms is the device's best estimate of the time, Unix milliseconds: its clock
+// corrected by its offset, which an entry of the decision carries as At and
+// OffsetMS. The code has been matched or verified before. Somebody who
 // is inside is always let out: leaving asks for neither payment nor a window.
-func Decide(r *Rules, lane Lane, t Ticket, u *Usage, at syncproto.HLC) Verdict {
+func Decide(r *Rules, lane Lane, t Ticket, u *Usage, ms int64) Verdict {
 	if u == nil {
 		u = &Usage{}
 	}
@@ -54,9 +56,9 @@ func Decide(r *Rules, lane Lane, t Ticket, u *Usage, at syncproto.HLC) Verdict {
 	// Whether the event is open is a matter of now. The fold does not ask: closing an
 	// event does not make its admissions wrong.
 	if !r.admits {
-		return deny(r.closedReason(at.UnixMilli()))
+		return deny(r.closedReason(ms))
 	}
-	return judge(r, lane.zone, lane.known, t, u, at)
+	return judge(r, lane.zone, lane.known, t, u, ms)
 }
 
 // standing is why a ticket admits nobody whatever the lane; empty when it may.
@@ -78,18 +80,18 @@ func standing(t Ticket) syncproto.Reason {
 
 // judge applies everything but the standing of the ticket: it is what Decide and
 // Fold share.
-func judge(r *Rules, z zone, known bool, t Ticket, u *Usage, at syncproto.HLC) Verdict {
+func judge(r *Rules, z zone, known bool, t Ticket, u *Usage, ms int64) Verdict {
 	ty := r.typeOf(t.Type)
 	if !known || !ty.exists || ty.zones&(1<<z.no) == 0 {
 		return deny(syncproto.ReasonWrongZone)
 	}
-	if reason := window(ty, t, at.UnixMilli()); reason != "" {
+	if reason := window(ty, t, ms); reason != "" {
 		return deny(reason)
 	}
 	if z.inner {
 		return Verdict{Kind: syncproto.KindAdmit, Reason: syncproto.ReasonAdmitted}
 	}
-	return perimeter(r, ty, u, at)
+	return perimeter(r, ty, u, ms)
 }
 
 func window(ty ticketType, t Ticket, ms int64) syncproto.Reason {
@@ -115,7 +117,7 @@ func earlier(a, b int64) int64 {
 }
 
 // perimeter applies presence, limits and re-entry.
-func perimeter(r *Rules, ty ticketType, u *Usage, at syncproto.HLC) Verdict {
+func perimeter(r *Rules, ty ticketType, u *Usage, ms int64) Verdict {
 	if u.Admissions == 0 {
 		return Verdict{Kind: syncproto.KindAdmit, Reason: syncproto.ReasonAdmitted}
 	}
@@ -129,7 +131,7 @@ func perimeter(r *Rules, ty ticketType, u *Usage, at syncproto.HLC) Verdict {
 		return refuse(syncproto.ReasonMustExitFirst)
 	case ty.total != 0 && u.Admissions >= ty.total:
 		return refuse(syncproto.ReasonTotalLimit)
-	case ty.perDay != 0 && u.onDay(r.day(at)) >= ty.perDay:
+	case ty.perDay != 0 && u.onDay(r.day(ms)) >= ty.perDay:
 		return refuse(syncproto.ReasonDayLimit)
 	case ty.reentry == syncproto.ReentryNone:
 		return Verdict{Kind: syncproto.KindAdmit, Reason: syncproto.ReasonAdmitted}

@@ -84,10 +84,10 @@ func (g *gate) scan(zone string, dir syncproto.Direction, at time.Time) admissio
 	lane, err := g.rules.Lane(zone, dir)
 	require.NoError(g.t, err)
 	now := g.last.Next(syncproto.HLCAt(at))
-	v := admission.Decide(g.rules, lane, g.tk, &g.usage, now)
+	v := admission.Decide(g.rules, lane, g.tk, &g.usage, at.UnixMilli())
 	if v.Allowed() {
 		g.last = now
-		f := admission.Fact{Ref: syncproto.Ref{Incarnation: g.inc, Seq: uint64(len(g.facts) + 1)}, T: now, Kind: v.Kind, Zone: zone}
+		f := admission.Fact{Ref: syncproto.Ref{Incarnation: g.inc, Seq: uint64(len(g.facts) + 1)}, T: now, MS: at.UnixMilli(), Kind: v.Kind, Zone: zone}
 		g.usage.Apply(g.rules, f)
 		g.facts = append(g.facts, f)
 	}

@@ -10,9 +10,14 @@ import (
 // Fact is the part of a journal entry that the fold uses. Facts are compared by
 // Ref: two facts with one Ref are the same fact.
 type Fact struct {
-	Ref       syncproto.Ref
-	T         syncproto.HLC
-	ErrMS     int64
+	Ref syncproto.Ref
+	// T is the place in the order. It never goes back along a chain, so after a
+	// clock ran ahead it stays ahead: it is no time of day.
+	T syncproto.HLC
+	// MS is when it happened as far as the device knew, Unix milliseconds: windows,
+	// days and revocations are judged by it.
+	MS        int64
+	ErrMS     int64 // uncertainty of MS
 	Kind      syncproto.Kind
 	Zone      string
 	Of        syncproto.Ref // what an undo takes back
@@ -24,7 +29,7 @@ type Fact struct {
 func FactOf(e *syncproto.Entry, untrusted bool) (f Fact, ok bool) {
 	switch e.Kind {
 	case syncproto.KindAdmit, syncproto.KindExit, syncproto.KindUndo, syncproto.KindOverride:
-		return Fact{Ref: e.Ref(), T: e.T, ErrMS: e.ErrMS, Kind: e.Kind, Zone: e.Zone, Of: e.Of, Untrusted: untrusted}, true
+		return Fact{Ref: e.Ref(), T: e.T, MS: e.At + e.OffsetMS, ErrMS: e.ErrMS, Kind: e.Kind, Zone: e.Zone, Of: e.Of, Untrusted: untrusted}, true
 	}
 	return Fact{}, false
 }
@@ -119,14 +124,14 @@ func classify(r *Rules, t Ticket, u *Usage, f Fact) (syncproto.Outcome, syncprot
 		return syncproto.OutcomeUnknownTicket, syncproto.Ref{}
 	}
 	// A status of today says nothing about an admission before it was set.
-	if reason := standing(t); reason != "" && f.T.UnixMilli() >= t.StatusAt {
+	if reason := standing(t); reason != "" && f.MS >= t.StatusAt {
 		if reason == syncproto.ReasonUnpaid {
 			return syncproto.OutcomeRuleViolation, syncproto.Ref{}
 		}
 		return syncproto.OutcomeAfterRevocation, syncproto.Ref{}
 	}
 	z, known := r.zones[f.Zone]
-	v := judge(r, z, known, t, u, f.T)
+	v := judge(r, z, known, t, u, f.MS)
 	switch {
 	case v.Kind == syncproto.KindAdmit && v.Reason == syncproto.ReasonReentry:
 		return syncproto.OutcomeReentry, syncproto.Ref{}
@@ -143,6 +148,5 @@ func classify(r *Rules, t Ticket, u *Usage, f Fact) (syncproto.Outcome, syncprot
 // overlaps reports whether nobody can say which of two admissions came first:
 // they are of different journals and their uncertainty intervals meet.
 func overlaps(last Use, f Fact) bool {
-	return last.Ref.Incarnation != f.Ref.Incarnation &&
-		f.T.UnixMilli()-last.T.UnixMilli() <= last.ErrMS+f.ErrMS
+	return last.Ref.Incarnation != f.Ref.Incarnation && max(f.MS-last.MS, last.MS-f.MS) <= last.ErrMS+f.ErrMS
 }

@@ -18,7 +18,7 @@ var (
 )
 
 func fact(inc uuid.UUID, seq uint64, kind syncproto.Kind, at string, more ...func(*admission.Fact)) admission.Fact {
-	f := admission.Fact{Ref: syncproto.Ref{Incarnation: inc, Seq: seq}, T: syncproto.HLCAt(berlin(at)), Kind: kind, Zone: "main"}
+	f := admission.Fact{Ref: syncproto.Ref{Incarnation: inc, Seq: seq}, T: syncproto.HLCAt(berlin(at)), MS: berlin(at).UnixMilli(), Kind: kind, Zone: "main"}
 	for _, m := range more {
 		m(&f)
 	}
@@ -77,6 +77,14 @@ func TestClosingAnEventDoesNotMakeItsAdmissionsWrong(t *testing.T) {
 	require.Equal(t, []syncproto.Outcome{syncproto.OutcomeFirst}, outcomes(s))
 }
 
+// A box whose clock was a day ahead until it heard central: its order stays ahead,
+// its times do not.
+func TestTimesAreJudgedByTheClockAndNotByTheOrder(t *testing.T) {
+	f := fact(gateA, 1, syncproto.KindAdmit, "2026-07-10 11:00", func(f *admission.Fact) { f.T = syncproto.HLCAt(berlin("2026-07-11 11:00")) })
+	s := admission.Fold(rules(t), paid(typeWindow), []admission.Fact{f})
+	require.Equal(t, []syncproto.Outcome{syncproto.OutcomeFirst}, outcomes(s))
+}
+
 func TestUndoWinsOverItsTargetOnly(t *testing.T) {
 	first := fact(gateA, 1, syncproto.KindAdmit, "2026-07-10 10:00")
 	undo := fact(gateA, 2, syncproto.KindUndo, "2026-07-10 10:01", func(f *admission.Fact) { f.Of = first.Ref })
@@ -110,6 +118,7 @@ func anyFacts() *rapid.Generator[[]admission.Fact] {
 		return admission.Fact{
 			Ref: r, Kind: kinds[n%len(kinds)], Zone: []string{"main", "vip", "camping", "gone"}[n/3%4],
 			T:     syncproto.HLCAt(berlin("2026-07-10 22:00").Add(time.Duration(n*37%11) * 20 * time.Minute)),
+			MS:    berlin("2026-07-10 22:00").Add(time.Duration(n*41%13) * 20 * time.Minute).UnixMilli(),
 			ErrMS: int64(n % 3 * 100_000), Of: syncproto.Ref{Incarnation: gateA, Seq: uint64(n%5 + 1)}, Untrusted: n%7 == 0,
 		}
 	})

@@ -132,8 +132,8 @@ func (r *Rules) TypeName(no syncproto.TypeNo) string { return r.typeOf(no).name 
 
 // day is the local calendar day of a time in the event's timezone, as a number
 // that differs for different days.
-func (r *Rules) day(t syncproto.HLC) int32 {
-	y, m, d := t.Time().In(r.loc).Date()
+func (r *Rules) day(ms int64) int32 {
+	y, m, d := time.UnixMilli(ms).In(r.loc).Date()
 	return int32(y)<<9 | int32(m)<<5 | int32(d)
 }
 

@@ -5,7 +5,7 @@ import "gatehouse/syncproto"
 // Use is one perimeter admission.
 type Use struct {
 	Ref   syncproto.Ref
-	T     syncproto.HLC
+	MS    int64 // when, Unix milliseconds
 	ErrMS int64
 }
 
@@ -42,7 +42,7 @@ func (u *Usage) Apply(r *Rules, f Fact) {
 			u.inner |= 1 << z.no
 			return
 		}
-		u.enter(r.day(f.T), Use{Ref: f.Ref, T: f.T, ErrMS: f.ErrMS})
+		u.enter(r.day(f.MS), Use{Ref: f.Ref, MS: f.MS, ErrMS: f.ErrMS})
 	case syncproto.KindExit:
 		if z.inner {
 			u.inner &^= 1 << z.no
