@@ -115,8 +115,8 @@ func (b *book) counts(g *gate) gateCount {
 	return *b.gates[g]
 }
 
-// totals are how many scans were presented and answered, and how many tickets
-// that were used while the cable was out were refused elsewhere.
+// totals are how many scans were presented and answered, and how many
+// refusals there were of tickets used while the cable was out.
 func (b *book) totals() (sent, answered, apart int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
