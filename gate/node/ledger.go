@@ -146,7 +146,7 @@ func (k *ledger) learn(e *syncproto.EntryRecord) bool {
 func (k *ledger) historyOf(no syncproto.TicketNo) *history {
 	h := k.history[no]
 	if h == nil {
-		h = &history{}
+		h = newHistory()
 		k.history[no] = h
 	}
 	return h

@@ -21,7 +21,8 @@ type Usage struct {
 	// First and Last are the earliest and the latest perimeter admission.
 	First, Last Use
 	inner       uint64     // bit per inner zone it is in
-	days        []dayCount // perimeter admissions per local day, ascending by use
+	day         dayCount   // perimeter admissions on the latest local day of use
+	days        []dayCount // and on those before, in their order
 }
 
 type dayCount struct {
@@ -59,20 +60,27 @@ func (u *Usage) enter(day int32, use Use) {
 	u.Admissions++
 	u.Inside = true
 	u.Last = use
-	if n := len(u.days); n > 0 && u.days[n-1].day == day {
-		u.days[n-1].n++
+	switch {
+	case u.day.day == day:
+		u.day.n++
 		return
+	case u.day.n > 0:
+		u.days = append(u.days, u.day)
 	}
-	u.days = append(u.days, dayCount{day: day, n: 1})
+	u.day = dayCount{day: day, n: 1}
 }
 
 func (u *Usage) onDay(day int32) int {
-	for i := len(u.days) - 1; i >= 0; i-- {
-		if u.days[i].day == day {
-			return int(u.days[i].n)
+	n := int32(0)
+	if u.day.day == day {
+		n = u.day.n
+	}
+	for _, d := range u.days {
+		if d.day == day { // a day comes up twice when a clock went back over midnight
+			n += d.n
 		}
 	}
-	return 0
+	return int(n)
 }
 
 func (u *Usage) present(z zone) bool {
