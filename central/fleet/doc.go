@@ -10,6 +10,8 @@
 // ratchet that is older than the one before the last, or it comes back with an
 // incarnation after another one of the same device has said hello. Such a gate
 // is quarantined: it goes on admitting, and its entries wait for an operator.
+// A hello that was not signed later than the last one of its device is refused
+// before any of that, so that one that was recorded or held back does no harm.
 // A crash between the two sides never accuses an honest gate, and neither does
 // a central that was restored from a backup.
 //

@@ -18,6 +18,7 @@ const supersededMax = 256
 
 // session is what central remembers of a device's hellos.
 type session struct {
+	signedMS    int64 // when the last hello was signed, by the device's clock
 	ratchet     int64 // values given out so far
 	incarnation uuid.UUID
 	superseded  []uuid.UUID // oldest first

@@ -14,6 +14,7 @@ import (
 
 	"gatehouse/central/pg"
 	"gatehouse/syncproto"
+	"gatehouse/syncproto/wire"
 )
 
 // Errors of looking for gates.
@@ -49,7 +50,7 @@ func (d Device) Revoked() bool { return !d.RevokedAt.IsZero() }
 func (d Device) Quarantined() bool { return !d.QuarantinedAt.IsZero() }
 
 const deviceColumns = `device_id, event_id, name, public_key, box_key, enrolled_at, revoked_at, revoke_reason,
-	trusted_incarnation, trusted_seq, ratchet, incarnation, superseded, quarantined_at, last_seen_at, app, health, rev`
+	trusted_incarnation, trusted_seq, hello_ms, ratchet, incarnation, superseded, quarantined_at, last_seen_at, app, health, rev`
 
 func scanDevice(row pgx.CollectableRow) (d Device, err error) {
 	var (
@@ -59,7 +60,8 @@ func scanDevice(row pgx.CollectableRow) (d Device, err error) {
 		trustedSeq                      *int64
 	)
 	err = row.Scan(&d.ID, &d.Event, &d.Name, &public, &d.BoxKey, &d.EnrolledAt, &revoked, &d.RevokeReason,
-		&trustedIncarnation, &trustedSeq, &d.session.ratchet, &incarnation, &d.session.superseded, &quarantined, &seen, &d.App, &d.Health, &d.Rev)
+		&trustedIncarnation, &trustedSeq, &d.session.signedMS, &d.session.ratchet, &incarnation, &d.session.superseded,
+		&quarantined, &seen, &d.App, &d.Health, &d.Rev)
 	d.Key = public
 	d.RevokedAt, d.QuarantinedAt, d.LastSeenAt = orZero(revoked), orZero(quarantined), orZero(seen)
 	d.Trusted = syncproto.Ref{Incarnation: orZero(trustedIncarnation), Seq: uint64(orZero(trustedSeq))}
@@ -128,9 +130,10 @@ type Session struct {
 }
 
 // Hello notes that a device has opened a conversation, and judges whether it is
-// the one that was enrolled and not a copy. A revoked device and a malformed
-// hello are refused with a [*syncproto.Error].
-func (s *Service) Hello(ctx context.Context, id uuid.UUID, req syncproto.HelloRequest) (Session, error) {
+// the one that was enrolled and not a copy. signedMS is when the device signed the
+// hello. A revoked device, a malformed hello, and one that was not signed later
+// than the last are refused with a [*syncproto.Error], and change nothing.
+func (s *Service) Hello(ctx context.Context, id uuid.UUID, req syncproto.HelloRequest, signedMS int64) (Session, error) {
 	if req.Incarnation == uuid.Nil || len(req.App) > syncproto.TextMax || strings.ContainsRune(req.App, 0) {
 		return Session{}, syncproto.Errorf(syncproto.CodeMalformed, "The hello names no incarnation or a program of over %d bytes.", syncproto.TextMax)
 	}
@@ -147,6 +150,10 @@ func (s *Service) Hello(ctx context.Context, id uuid.UUID, req syncproto.HelloRe
 		if d.Revoked() {
 			return errRevoked()
 		}
+		if signedMS <= d.session.signedMS {
+			return wire.TooEarly(d.session.signedMS, s.cfg.Now())
+		}
+		d.session.signedMS = signedMS
 		out = s.judge(d, req, ring.root.Seed())
 		return updateSession(ctx, tx, out.Device)
 	})
@@ -174,9 +181,9 @@ func (s *Service) judge(d Device, req syncproto.HelloRequest, secret []byte) Ses
 func updateSession(ctx context.Context, tx pgx.Tx, d Device) error {
 	_, err := tx.Exec(ctx, `
 		UPDATE gate
-		SET ratchet = $2, incarnation = $3, superseded = coalesce($4::uuid[], '{}'), quarantined_at = $5, last_seen_at = $6, app = $7
+		SET hello_ms = $8, ratchet = $2, incarnation = $3, superseded = coalesce($4::uuid[], '{}'), quarantined_at = $5, last_seen_at = $6, app = $7
 		WHERE device_id = $1`,
-		d.ID, d.session.ratchet, d.session.incarnation, d.session.superseded, orNull(d.QuarantinedAt), d.LastSeenAt, d.App)
+		d.ID, d.session.ratchet, d.session.incarnation, d.session.superseded, orNull(d.QuarantinedAt), d.LastSeenAt, d.App, d.session.signedMS)
 	return err
 }
 

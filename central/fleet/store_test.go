@@ -56,6 +56,12 @@ func setup(t *testing.T) *bundle {
 	return b
 }
 
+// tick is a later moment each time, Unix milliseconds.
+func (b *bundle) tick() int64 {
+	b.now = b.now.Add(time.Millisecond)
+	return b.now.UnixMilli()
+}
+
 // anotherProcess has the keys as another process of the same central does.
 func (b *bundle) anotherProcess(t *testing.T) *fleet.Keys {
 	t.Helper()
@@ -340,7 +346,7 @@ func TestHelloTurnsTheRatchetAndFindsAClone(t *testing.T) {
 	id := b.enrol(t, "North").Device
 	hello := func(ratchet string, incarnation uuid.UUID) fleet.Session {
 		t.Helper()
-		s, err := b.Hello(t.Context(), id, syncproto.HelloRequest{Incarnation: incarnation, Ratchet: ratchet, App: "gate/2"})
+		s, err := b.Hello(t.Context(), id, syncproto.HelloRequest{Incarnation: incarnation, Ratchet: ratchet, App: "gate/2"}, b.tick())
 		require.NoError(t, err)
 		return s
 	}
@@ -371,16 +377,46 @@ func TestHelloRefusesWhatItCannotJudge(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	id := b.enrol(t, "North").Device
-	_, err := b.Hello(t.Context(), id, syncproto.HelloRequest{})
+	_, err := b.Hello(t.Context(), id, syncproto.HelloRequest{}, b.tick())
 	requireRefused(t, err, syncproto.CodeMalformed)
-	_, err = b.Hello(t.Context(), id, syncproto.HelloRequest{Incarnation: uuid.New(), App: strings.Repeat("x", syncproto.TextMax+1)})
+	_, err = b.Hello(t.Context(), id, syncproto.HelloRequest{Incarnation: uuid.New(), App: strings.Repeat("x", syncproto.TextMax+1)}, b.tick())
 	requireRefused(t, err, syncproto.CodeMalformed)
-	_, err = b.Hello(t.Context(), uuid.New(), syncproto.HelloRequest{Incarnation: uuid.New()})
+	_, err = b.Hello(t.Context(), uuid.New(), syncproto.HelloRequest{Incarnation: uuid.New()}, b.tick())
 	require.ErrorIs(t, err, fleet.ErrNoDevice)
 	_, err = b.Revoke(t.Context(), b.event.No, "North", "lost")
 	require.NoError(t, err)
-	_, err = b.Hello(t.Context(), id, syncproto.HelloRequest{Incarnation: uuid.New()})
+	_, err = b.Hello(t.Context(), id, syncproto.HelloRequest{Incarnation: uuid.New()}, b.tick())
 	requireRefused(t, err, syncproto.CodeRevoked)
+}
+
+func TestHelloThatIsNotLaterThanTheLastChangesNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := b.enrol(t, "North").Device
+	b.enrol(t, "South")
+	old, at := syncproto.HelloRequest{Incarnation: uuid.New()}, b.tick()
+	first, err := b.Hello(t.Context(), id, old, at)
+	require.NoError(t, err)
+	ahead := b.tick() + 60_000
+	_, err = b.Hello(t.Context(), id, syncproto.HelloRequest{Incarnation: uuid.New(), Ratchet: first.Ratchet}, ahead)
+	require.NoError(t, err)
+	before, err := b.Device(t.Context(), id)
+	require.NoError(t, err)
+	for _, signed := range []int64{0, at, at + 1, ahead} {
+		_, err = b.Hello(t.Context(), id, old, signed)
+		requireRefused(t, err, syncproto.CodeClock)
+		require.Equal(t, ahead+1, syncproto.AsError(err).ServerMS, "what a gate whose clock was put back signs with")
+	}
+	after, err := b.Device(t.Context(), id)
+	require.NoError(t, err)
+	require.Equal(t, before, after)
+	b.now = b.now.Add(time.Hour)
+	_, err = b.Hello(t.Context(), id, old, at)
+	requireRefused(t, err, syncproto.CodeClock)
+	require.Equal(t, b.now.UnixMilli(), syncproto.AsError(err).ServerMS)
+	again, err := b.Hello(t.Context(), id, old, ahead+1)
+	require.NoError(t, err)
+	require.NotEmpty(t, again.Suspicion, "signed anew, it is judged")
 }
 
 func TestHeartbeatIsKept(t *testing.T) {

@@ -36,7 +36,7 @@ type Register interface {
 // Gates is what is asked of the fleet.
 type Gates interface {
 	Register
-	Hello(ctx context.Context, id uuid.UUID, req syncproto.HelloRequest) (fleet.Session, error)
+	Hello(ctx context.Context, id uuid.UUID, req syncproto.HelloRequest, signedMS int64) (fleet.Session, error)
 	Heartbeat(ctx context.Context, id uuid.UUID, req syncproto.HeartbeatRequest) (quarantined bool, err error)
 }
 

@@ -66,12 +66,12 @@ func (s *service) Enrol(ctx context.Context, req syncproto.EnrolRequest) (syncpr
 }
 
 // Hello implements wire.Service.
-func (s *service) Hello(ctx context.Context, device uuid.UUID, req syncproto.HelloRequest) (syncproto.HelloReply, error) {
+func (s *service) Hello(ctx context.Context, device uuid.UUID, req syncproto.HelloRequest, signedMS int64) (syncproto.HelloReply, error) {
 	stream, err := s.admit(ctx, device)
 	if err != nil {
 		return syncproto.HelloReply{}, err
 	}
-	session, err := s.cfg.Gates.Hello(ctx, device, req)
+	session, err := s.cfg.Gates.Hello(ctx, device, req, signedMS)
 	if err != nil {
 		return syncproto.HelloReply{}, err
 	}

@@ -98,7 +98,8 @@ CREATE TABLE ticket (
 );
 
 -- gate (fleet): enrolled devices. A revoked gate keeps its row; trusted_* is the
--- last entry of it that counts. ratchet counts the session values it was given, of
+-- last entry of it that counts. hello_ms is the time that its last hello was signed
+-- with: an older one is a copy. ratchet counts the session values it was given, of
 -- which a cloned disk can hold only an old one. incarnation is the last that said
 -- hello, superseded those before it, oldest first.
 CREATE TABLE gate (
@@ -112,6 +113,7 @@ CREATE TABLE gate (
   revoke_reason       text NOT NULL DEFAULT '',
   trusted_incarnation uuid,
   trusted_seq         bigint,
+  hello_ms            bigint NOT NULL DEFAULT 0,
   ratchet             bigint NOT NULL DEFAULT 0,
   incarnation         uuid,
   superseded          uuid[] NOT NULL DEFAULT '{}',

@@ -74,6 +74,7 @@ type device struct {
 	record      syncproto.DeviceRecord
 	event       *event
 	hashKey     []byte             // sealed to the device
+	helloMS     int64              // when the last hello was signed
 	ratchet     int64              // session values given out so far
 	current     uuid.UUID          // incarnation of the last hello
 	left        map[uuid.UUID]bool // incarnations that a later hello replaced

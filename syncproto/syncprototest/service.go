@@ -100,10 +100,14 @@ func (d *device) enrolReply(trust syncproto.TrustBundle) syncproto.EnrolReply {
 }
 
 // Hello implements wire.Service.
-func (s service) Hello(_ context.Context, id uuid.UUID, req syncproto.HelloRequest) (syncproto.HelloReply, error) {
+func (s service) Hello(_ context.Context, id uuid.UUID, req syncproto.HelloRequest, signedMS int64) (syncproto.HelloReply, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d := s.devices[id]
+	if signedMS <= d.helloMS {
+		return syncproto.HelloReply{}, wire.TooEarly(d.helloMS, s.cfg.Now())
+	}
+	d.helloMS = signedMS
 	d.advance(parseRatchet(s.ratchetKey(), id, req.Ratchet), req.Incarnation)
 	reply := syncproto.HelloReply{
 		Limits: syncproto.DefaultServerLimits(), Ratchet: ratchetText(s.ratchetKey(), id, d.ratchet), ServerMS: s.cfg.Now().UnixMilli(),

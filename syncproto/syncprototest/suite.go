@@ -107,6 +107,7 @@ type gate struct {
 	client  *wire.Client
 	ratchet string
 	started int64
+	signed  int64 // when the last raw request was
 	names   int
 }
 
@@ -207,7 +208,8 @@ func (g *gate) raw(method, target string, body []byte, header http.Header) error
 	if req.Header.Get(wire.HeaderProto) == "" {
 		req.Header.Set(wire.HeaderProto, strconv.Itoa(syncproto.ProtoMax))
 	}
-	_, err := wire.SignRequest(req, g.key, g.reply.Trust.Central, g.reply.Device, g.s.central.Now().UnixMilli(), rand.Reader)
+	g.signed = max(g.signed+1, g.s.central.Now().UnixMilli()) // a hello is later than the last
+	_, err := wire.SignRequest(req, g.key, g.reply.Trust.Central, g.reply.Device, g.signed, rand.Reader)
 	require.NoError(g.s.t, err)
 	resp, err := g.s.central.Do(g.s.ctx, req)
 	require.NoError(g.s.t, err)

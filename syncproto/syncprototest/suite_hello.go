@@ -1,8 +1,12 @@
 package syncprototest
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -18,6 +22,9 @@ func helloTests() []suiteTest {
 		{"fields of a later version are ignored", helloUnknownFields},
 		{"there is a watermark for each incarnation", helloWatermarks},
 		{"a lost reply accuses nobody", helloLostReply},
+		{"a hello that is sent again changes nothing", helloReplayed},
+		{"a hello that was held back changes nothing", helloHeldBack},
+		{"a gate whose clock was put back says hello", helloClockBack},
 		{"an old session value is a copied disk", helloOldRatchet},
 		{"two incarnations that take turns are a copied disk", helloTurns},
 	}
@@ -98,6 +105,72 @@ func helloLostReply(s *suite) {
 	reply := g.helloWith(next, first.Ratchet)
 	require.False(s.t, reply.Quarantined)
 	require.False(s.t, g.helloWith(next, reply.Ratchet).Quarantined)
+}
+
+// listen lets everything that the gate sends pass by seen.
+func (g *gate) listen(seen wire.Doer) {
+	g.client = g.s.client(seen, g.key, g.reply, 0)
+}
+
+// requireTooEarly sends what somebody has recorded, and requires that it is
+// refused and that the gate is none the worse for it.
+func (g *gate) requireTooEarly(recorded []*wire.Request, inc uuid.UUID) {
+	require.NotEmpty(g.s.t, recorded)
+	for _, req := range recorded {
+		resp, err := g.s.central.Do(g.s.ctx, req)
+		require.NoError(g.s.t, err)
+		g.s.code(refusalIn(g.s.t, resp), syncproto.CodeClock)
+	}
+	beat, err := g.client.Heartbeat(g.s.ctx, syncproto.HeartbeatRequest{Incarnation: inc})
+	require.NoError(g.s.t, err)
+	require.False(g.s.t, beat.Quarantined)
+	before := g.ratchet
+	require.False(g.s.t, g.hello(inc).Quarantined)
+	require.NotEqual(g.s.t, before, g.ratchet, "the gate's own next hello is the next one")
+}
+
+func helloReplayed(s *suite) {
+	g := s.newGate()
+	var recorded []*wire.Request
+	g.listen(func(ctx context.Context, req *wire.Request) (*wire.Response, error) {
+		if req.Target == wire.PathHello {
+			recorded = append(recorded, &wire.Request{Method: req.Method, Target: req.Target, Header: req.Header.Clone(), Body: req.Body})
+		}
+		return s.central.Do(ctx, req)
+	})
+	one, two := g.chain(syncproto.Position{}).Incarnation, g.chain(syncproto.Position{}).Incarnation
+	g.hello(one)
+	g.hello(two)
+	g.hello(two)
+	g.requireTooEarly(slices.Clone(recorded), two)
+}
+
+func helloHeldBack(s *suite) {
+	g := s.newGate()
+	var kept []*wire.Request
+	g.listen(func(_ context.Context, req *wire.Request) (*wire.Response, error) {
+		kept = append(kept, req)
+		return nil, errors.New("it never arrives")
+	})
+	one, two := g.chain(syncproto.Position{}).Incarnation, g.chain(syncproto.Position{}).Incarnation
+	_, err := g.client.Hello(s.ctx, g.helloRequest(one, ""))
+	require.Error(s.t, err)
+	g.listen(s.central.Do)
+	g.hello(one)
+	g.hello(two)
+	g.hello(two)
+	g.requireTooEarly(kept, two)
+}
+
+func helloClockBack(s *suite) {
+	g := s.newGate()
+	inc := g.chain(syncproto.Position{}).Incarnation
+	for _, off := range []time.Duration{syncproto.ClockToleranceMax - time.Minute, 0, -syncproto.ClockToleranceMax + time.Minute} {
+		g.client = s.client(s.central.Do, g.key, g.reply, off)
+		before := g.ratchet
+		require.False(s.t, g.hello(inc).Quarantined, off)
+		require.NotEqual(s.t, before, g.ratchet, off)
+	}
 }
 
 func helloOldRatchet(s *suite) {

@@ -86,7 +86,7 @@ func serveHello(ctx context.Context, s *Server, c *call) (reply, error) {
 	if chosen < max(req.ProtoMin, s.cfg.ProtoMin) {
 		return reply{}, s.errProto()
 	}
-	out, err := s.cfg.Service.Hello(ctx, c.auth.device, req)
+	out, err := s.cfg.Service.Hello(ctx, c.auth.device, req, c.auth.timeMS)
 	if err != nil {
 		return reply{}, err
 	}

@@ -40,11 +40,11 @@ func (b broken) Changes(ctx context.Context, id uuid.UUID, req syncproto.Changes
 	return b.Service.Changes(ctx, id, req)
 }
 
-func (b broken) Hello(ctx context.Context, id uuid.UUID, req syncproto.HelloRequest) (syncproto.HelloReply, error) {
+func (b broken) Hello(ctx context.Context, id uuid.UUID, req syncproto.HelloRequest, signedMS int64) (syncproto.HelloReply, error) {
 	if b.hello != nil {
 		return b.hello()
 	}
-	return b.Service.Hello(ctx, id, req)
+	return b.Service.Hello(ctx, id, req, signedMS)
 }
 
 func (b broken) Push(ctx context.Context, id uuid.UUID, req syncproto.PushRequest) (syncproto.PushReply, error) {

@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"crypto/ed25519"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -20,8 +21,12 @@ type Service interface {
 	// Device is the key of an enrolled device, revoked ones included; CodeSignature
 	// for one that was never enrolled here.
 	Device(ctx context.Context, device uuid.UUID) (DeviceAuth, error)
-	// Hello opens a conversation. Proto of the reply is set by the server half.
-	Hello(ctx context.Context, device uuid.UUID, req syncproto.HelloRequest) (syncproto.HelloReply, error)
+	// Hello opens a conversation. signedMS is the time that the device signed the
+	// request with. One that is not later than that of the device's last hello is
+	// refused with [TooEarly], and changes nothing: the request is a copy of one
+	// that was here, or comes after one that was sent later. Proto of the reply is
+	// set by the server half.
+	Hello(ctx context.Context, device uuid.UUID, req syncproto.HelloRequest, signedMS int64) (syncproto.HelloReply, error)
 	// Manifest is a snapshot of stream. It is signed with the key of the day here,
 	// so a stored one may carry an old signature or none.
 	Manifest(ctx context.Context, device, stream uuid.UUID) (syncproto.Manifest, error)
@@ -41,6 +46,15 @@ type Service interface {
 	Quarantine(ctx context.Context, device uuid.UUID, raw []byte, reason string) error
 	// Signer is central's identity and its current online key.
 	Signer(ctx context.Context) (Signer, error)
+}
+
+// TooEarly refuses a hello that was not signed later than the last one of its
+// device, which was signed at lastMS. A device whose clock was put back signs
+// again with the time in the refusal, and gets through.
+func TooEarly(lastMS int64, now time.Time) *syncproto.Error {
+	refusal := syncproto.Errorf(syncproto.CodeClock, "The hello was signed before the last one of this gate, or is that one again.")
+	refusal.ServerMS = max(now.UnixMilli(), lastMS+1)
+	return refusal
 }
 
 // DeviceAuth is what a device's requests are checked against.
