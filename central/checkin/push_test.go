@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"gatehouse/central/fleet"
 	"gatehouse/syncproto"
 )
 
@@ -150,9 +151,9 @@ func TestRevokedGate(t *testing.T) {
 	stolen, peer := b.gate("stolen"), b.gate("peer")
 	before := stolen.Admit(1, b.now)
 	b.take(stolen)
-	n, err := b.fleet.Revoke(t.Context(), b.event.No, "stolen", "stolen")
+	done, err := b.fleet.Revoke(t.Context(), b.event.No, fleet.Which{Name: "stolen"}, "stolen")
 	require.NoError(t, err)
-	require.Equal(t, 1, n)
+	require.True(t, done)
 	d, err := b.fleet.Device(t.Context(), stolen.Device)
 	require.NoError(t, err)
 	require.Equal(t, before.Ref(), d.Trusted)

@@ -20,7 +20,7 @@ import (
 // Errors of looking for gates.
 var (
 	ErrNoDevice = errors.New("there is no such device")
-	ErrNoGate   = errors.New("there is no gate of that name; `central gate list` shows the names")
+	ErrNoGate   = errors.New("there is no gate of that name or device; `central gate list` shows them")
 )
 
 // Device is a gate as it was enrolled and last heard of.
@@ -220,72 +220,4 @@ func (s *Service) Quarantine(ctx context.Context, id uuid.UUID) error {
 		return fmt.Errorf("quarantine device: %w", err)
 	}
 	return nil
-}
-
-// Revoke ends the membership of every gate of that name at an event. What
-// central holds of its journal at that moment counts, and what it adds later
-// does not. It returns how many were revoked by this call: none if all were
-// already, which is no error.
-func (s *Service) Revoke(ctx context.Context, event syncproto.EventNo, name, reason string) (int, error) {
-	reason = strings.TrimSpace(reason)
-	if reason == "" {
-		return 0, errors.New("a revocation needs a reason; say why")
-	}
-	revoked := 0
-	err := pg.InTx(ctx, s.cfg.Pool, func(tx pgx.Tx) error {
-		revoked = 0
-		// The lock comes before the watermark is read, so that a push which waits
-		// for it sees the revocation.
-		rows, err := tx.Query(ctx, `
-			SELECT device_id, revoked_at IS NOT NULL
-			FROM gate
-			WHERE event_id = $1::bigint AND name = $2
-			ORDER BY device_id
-			FOR UPDATE`, int64(event), strings.TrimSpace(name))
-		if err != nil {
-			return err
-		}
-		type found struct {
-			ID   uuid.UUID
-			Done bool
-		}
-		gates, err := pgx.CollectRows(rows, pgx.RowToStructByPos[found])
-		if err != nil {
-			return err
-		}
-		if len(gates) == 0 {
-			return fmt.Errorf("gate %q at event %d: %w", name, event, ErrNoGate)
-		}
-		for _, g := range gates {
-			if g.Done {
-				continue
-			}
-			if err := s.revokeDevice(ctx, tx, g.ID, reason); err != nil {
-				return err
-			}
-			revoked++
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, fmt.Errorf("revoke gate: %w", err)
-	}
-	return revoked, nil
-}
-
-func (s *Service) revokeDevice(ctx context.Context, tx pgx.Tx, id uuid.UUID, reason string) error {
-	trusted, err := s.cfg.Watermark(ctx, tx, id)
-	if err != nil {
-		return fmt.Errorf("read watermark: %w", err)
-	}
-	var seq *int64
-	if !trusted.IsZero() {
-		n := int64(trusted.Seq)
-		seq = &n
-	}
-	_, err = tx.Exec(ctx, `
-		UPDATE gate
-		SET revoked_at = $2, revoke_reason = $3, trusted_incarnation = $4, trusted_seq = $5
-		WHERE device_id = $1`, id, s.cfg.Now(), reason, orNull(trusted.Incarnation), seq)
-	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -285,7 +286,7 @@ func TestTokenIsRefusedWithItsReason(t *testing.T) {
 	_, err = b.Enrol(t.Context(), newDevice(t).request(late))
 	requireRefused(t, err, syncproto.CodeTokenExpired)
 
-	_, err = b.Revoke(t.Context(), b.event.No, "North", "stolen")
+	_, err = b.Revoke(t.Context(), b.event.No, fleet.Which{Name: "North"}, "stolen")
 	require.NoError(t, err)
 	_, err = b.Enrol(t.Context(), box.request(used))
 	requireRefused(t, err, syncproto.CodeRevoked)
@@ -383,7 +384,7 @@ func TestHelloRefusesWhatItCannotJudge(t *testing.T) {
 	requireRefused(t, err, syncproto.CodeMalformed)
 	_, err = b.Hello(t.Context(), uuid.New(), syncproto.HelloRequest{Incarnation: uuid.New()}, b.tick())
 	require.ErrorIs(t, err, fleet.ErrNoDevice)
-	_, err = b.Revoke(t.Context(), b.event.No, "North", "lost")
+	_, err = b.Revoke(t.Context(), b.event.No, fleet.Which{Name: "North"}, "lost")
 	require.NoError(t, err)
 	_, err = b.Hello(t.Context(), id, syncproto.HelloRequest{Incarnation: uuid.New()}, b.tick())
 	requireRefused(t, err, syncproto.CodeRevoked)
@@ -443,11 +444,11 @@ func TestRevocationKeepsWhatCentralHolds(t *testing.T) {
 	b.enrol(t, "South")
 	b.outbox(t)
 	b.watermark = syncproto.Ref{Incarnation: uuid.New(), Seq: 42}
-	_, err := b.Revoke(t.Context(), b.event.No, "North", " ")
+	_, err := b.Revoke(t.Context(), b.event.No, fleet.Which{Name: "North"}, " ")
 	require.ErrorContains(t, err, "needs a reason")
-	n, err := b.Revoke(t.Context(), b.event.No, "North", "stolen")
+	done, err := b.Revoke(t.Context(), b.event.No, fleet.Which{Name: "North"}, "stolen")
 	require.NoError(t, err)
-	require.Equal(t, 1, n)
+	require.True(t, done)
 	require.Equal(t, map[int16]int{4: 1}, b.outbox(t))
 	d, err := b.Device(t.Context(), id)
 	require.NoError(t, err)
@@ -457,17 +458,17 @@ func TestRevocationKeepsWhatCentralHolds(t *testing.T) {
 
 	trusted := b.watermark
 	b.watermark = syncproto.Ref{Incarnation: uuid.New(), Seq: 1}
-	n, err = b.Revoke(t.Context(), b.event.No, "North", "again")
+	done, err = b.Revoke(t.Context(), b.event.No, fleet.Which{Name: "North"}, "again")
 	require.NoError(t, err)
-	require.Zero(t, n)
+	require.False(t, done)
 	d, err = b.Device(t.Context(), id)
 	require.NoError(t, err)
 	require.Equal(t, trusted, d.Trusted, "the first revocation stands")
 	require.Equal(t, "stolen", d.RevokeReason)
 
-	_, err = b.Revoke(t.Context(), b.event.No, "East", "x")
+	_, err = b.Revoke(t.Context(), b.event.No, fleet.Which{Name: "East"}, "x")
 	require.ErrorIs(t, err, fleet.ErrNoGate)
-	_, err = b.Revoke(t.Context(), b.event.No+1, "South", "x")
+	_, err = b.Revoke(t.Context(), b.event.No+1, fleet.Which{Name: "South"}, "x")
 	require.ErrorIs(t, err, fleet.ErrNoGate)
 	gates, err := b.Gates(t.Context(), b.event.No)
 	require.NoError(t, err)
@@ -475,11 +476,40 @@ func TestRevocationKeepsWhatCentralHolds(t *testing.T) {
 	require.False(t, gates[1].Revoked(), "the other gate goes on")
 }
 
+func TestRevocationNeverTakesTheReplacementAlong(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	old, fresh := b.enrol(t, "North").Device, uuid.Nil
+	revoked := func(id uuid.UUID) bool {
+		d, err := b.Device(t.Context(), id)
+		require.NoError(t, err)
+		return d.Revoked()
+	}
+	b.now = b.now.Add(time.Minute)
+	fresh = b.enrol(t, "North").Device
+	_, err := b.Revoke(t.Context(), b.event.No, fleet.Which{Name: "North"}, "stolen")
+	require.EqualError(t, err, fmt.Sprintf("revoke gate: 2 gates have the name %q, enrolled in this order: %s, %s; say which one with --device", "North", old, fresh))
+	require.False(t, revoked(old) || revoked(fresh))
+	_, err = b.Revoke(t.Context(), b.event.No, fleet.Which{Name: "South", Device: old}, "stolen")
+	require.ErrorIs(t, err, fleet.ErrNoGate, "name and device must be of one gate")
+	_, err = b.Revoke(t.Context(), b.event.No+1, fleet.Which{Device: old}, "stolen")
+	require.ErrorIs(t, err, fleet.ErrNoGate)
+
+	done, err := b.Revoke(t.Context(), b.event.No, fleet.Which{Device: old}, "stolen")
+	require.NoError(t, err)
+	require.True(t, done)
+	require.True(t, revoked(old) && !revoked(fresh))
+	done, err = b.Revoke(t.Context(), b.event.No, fleet.Which{Name: "North"}, "stolen too")
+	require.NoError(t, err)
+	require.True(t, done, "the name is of one gate again")
+	require.True(t, revoked(fresh))
+}
+
 func TestRevocationBeforeAnyPushTrustsNothing(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	id := b.enrol(t, "North").Device
-	_, err := b.Revoke(t.Context(), b.event.No, "North", "stolen")
+	_, err := b.Revoke(t.Context(), b.event.No, fleet.Which{Name: "North"}, "stolen")
 	require.NoError(t, err)
 	d, err := b.Device(t.Context(), id)
 	require.NoError(t, err)

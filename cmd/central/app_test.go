@@ -44,6 +44,8 @@ func TestMisuseIsOneLineAndCodeTwo(t *testing.T) {
 		"argument too many":  {"attendance --data D --event 1 x", `it takes no argument, and was given "x"`},
 		"no reference":       {"ticket revoke --data D --event 1 --reason x", `required flag(s) "reference" not set`},
 		"no reason":          {"gate revoke --data D --event 1 --name x", `required flag(s) "reason" not set`},
+		"no gate":            {"gate revoke --data D --event 1 --reason x", "give --name or --device"},
+		"no such device":     {"gate revoke --data D --event 1 --device 7 --reason x", `--device "7" is not a device`},
 		"other picture":      {"ticket qr --data D --event 1 --reference A --out a.gif", "the name must end in .png or .svg"},
 		"no such key":        {"key rotate --data D --purpose root", `--purpose "root": it must be ticket or online`},
 		"no address":         {"serve --data D", `required flag(s) "listen" not set`},

@@ -5,6 +5,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"gatehouse/central/fleet"
@@ -53,20 +54,30 @@ func gateTokenCommand(a *app) *cobra.Command {
 
 func gateRevokeCommand(a *app) *cobra.Command {
 	var (
-		w            where
-		event        eventFlag
-		name, reason string
+		w      where
+		event  eventFlag
+		gate   gateFlags
+		reason string
 	)
 	c := &cobra.Command{
 		Use:   "revoke --data DIR --event ID --name NAME --reason TEXT",
 		Short: "End a gate's membership, such as of a stolen one",
 		Long: `End a gate's membership, such as of a stolen one. What central holds of its journal
-counts; what it adds from now on is kept and marked as not trusted.`,
-		Example: "  central gate revoke --data /var/lib/gatehouse --event 1 --name North --reason stolen",
+counts; what it adds from now on is kept and marked as not trusted. The name can be
+given to another box at once.
+
+A connected gate stops at once. A box that is kept off the network hears of nothing:
+it goes on admitting by the list that it has until somebody connects it, so watch
+that door.`,
+		Example: "  central gate revoke --data /var/lib/gatehouse --event 1 --name North --reason stolen\n  central gate revoke --data /var/lib/gatehouse --event 1 --device 0b2c61d8-5a3e-4a53-9c3e-6a2f1d0e7b41 --reason stolen",
 		Args:    arguments(),
 		RunE: func(c *cobra.Command, _ []string) error {
+			which, err := gate.which()
+			if err != nil {
+				return err
+			}
 			return a.with(c.Context(), &w, func(s *session) error {
-				if _, err := s.Fleet.Revoke(c.Context(), event.no(), name, reason); err != nil {
+				if _, err := s.Fleet.Revoke(c.Context(), event.no(), which, reason); err != nil {
 					return err
 				}
 				a.publish(c.Context(), s, event.no())
@@ -76,7 +87,7 @@ counts; what it adds from now on is kept and marked as not trusted.`,
 	}
 	w.add(c)
 	addEvent(c, &event)
-	addName(c, &name)
+	gate.add(c)
 	c.Flags().StringVar(&reason, "reason", "", "why, for whoever asks later (required)")
 	needs(c, "reason")
 	return c
@@ -132,6 +143,29 @@ func stamp(t time.Time) string {
 		return "never"
 	}
 	return t.UTC().Format(time.RFC3339)
+}
+
+// gateFlags say which gate a command is about.
+type gateFlags struct{ name, device string }
+
+func (f *gateFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.name, "name", "", "name of the gate")
+	c.Flags().StringVar(&f.device, "device", "", "its device, as central gate list prints it, instead of the name or beside it;\nneeded where several gates that are not revoked have one name")
+}
+
+func (f *gateFlags) which() (fleet.Which, error) {
+	out := fleet.Which{Name: f.name}
+	if f.name == "" && f.device == "" {
+		return out, misused("which gate is missing: give --name or --device")
+	}
+	if f.device == "" {
+		return out, nil
+	}
+	var err error
+	if out.Device, err = uuid.Parse(f.device); err != nil || out.Device == uuid.Nil {
+		return out, misused("--device %q is not a device as central gate list prints it", f.device)
+	}
+	return out, nil
 }
 
 func addName(c *cobra.Command, name *string) {
