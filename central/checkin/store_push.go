@@ -2,7 +2,6 @@ package checkin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -11,6 +10,7 @@ import (
 
 	"gatehouse/syncproto"
 	"gatehouse/syncproto/admission"
+	"gatehouse/syncproto/wire"
 )
 
 // owner is the device that a journal is of, as central knows it.
@@ -274,7 +274,7 @@ type entryColumns struct {
 }
 
 func (c *entryColumns) add(e *syncproto.Entry, own owner, v verdict) error {
-	body, err := json.Marshal(e)
+	body, err := wire.AppendEntry(nil, e)
 	if err != nil {
 		return fmt.Errorf("encode entry: %w", err)
 	}

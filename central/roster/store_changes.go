@@ -2,7 +2,6 @@ package roster
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"gatehouse/syncproto"
+	"gatehouse/syncproto/wire"
 )
 
 // locate reads where a stream is and what its row at seq, or at its head for nil,
@@ -158,10 +158,10 @@ func eachEntry(rows pgx.Rows, fn func(*syncproto.EntryRecord) error) error {
 	var ofInc *uuid.UUID
 	var ofSeq *int64
 	err := forEach(rows, []any{&body, &e.Device, &e.Outcome, &ofInc, &ofSeq, &e.Untrusted}, func() error {
-		rec := syncproto.EntryRecord{Device: e.Device, Outcome: e.Outcome, Untrusted: e.Untrusted}
-		if err := json.Unmarshal(body, &rec.Entry); err != nil {
+		if err := wire.ParseEntry(body, &e.Entry); err != nil {
 			return fmt.Errorf("stored entry: %w", err)
 		}
+		rec := e
 		if ofInc != nil && ofSeq != nil {
 			rec.OfEntry = syncproto.Ref{Incarnation: *ofInc, Seq: uint64(*ofSeq)}
 		}

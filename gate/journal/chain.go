@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
 
 	"gatehouse/syncproto"
+	"gatehouse/syncproto/wire"
 )
 
 const (
@@ -95,7 +95,7 @@ func eachRow(ctx context.Context, db *sql.DB, from, to int64, fn func(*row) erro
 }
 
 func (r *row) entry() (e syncproto.Entry, err error) {
-	if err := json.Unmarshal(r.body, &e); err != nil {
+	if err := wire.ParseEntry(r.body, &e); err != nil {
 		return e, fmt.Errorf("%w: entry %d of incarnation %d is not JSON", ErrCorrupt, r.seq, r.ordinal)
 	}
 	return e, nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"gatehouse/syncproto"
+	"gatehouse/syncproto/wire"
 )
 
 const (
@@ -184,7 +184,7 @@ func (w *writer) insertAll(batch []*Pending) error {
 			head := syncproto.Position{Ref: e.Ref(), Hash: e.Hash}
 			sig = syncproto.SignHead(w.cfg.Key, w.cfg.Device, head)
 		}
-		body, err := json.Marshal(e)
+		body, err := wire.AppendEntry(nil, e)
 		if err != nil {
 			return fmt.Errorf("encode entry: %w", err)
 		}

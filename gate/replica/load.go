@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"gatehouse/syncproto"
+	"gatehouse/syncproto/wire"
 )
 
 // Sink takes records one by one. A record and the ticket in it are the sink's only
@@ -113,7 +114,11 @@ func loadEntries(ctx context.Context, c driver.Conn, sink Sink) error {
 		if len(inc) != 16 || row[4] != driver.Value(entrySum(uuid.UUID(inc), seq, rev, body)) {
 			return fmt.Errorf("%w: entry %d of %x does not match its checksum", ErrCorrupt, seq, inc)
 		}
-		return sinkJSON(body, sink)
+		var rec syncproto.Record
+		if err := wire.ParseRecord(body, &rec); err != nil {
+			return fmt.Errorf("%w: entry %d of %x is not a record", ErrCorrupt, seq, inc)
+		}
+		return sink(&rec)
 	})
 }
 

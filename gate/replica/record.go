@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"gatehouse/syncproto"
+	"gatehouse/syncproto/wire"
 )
 
 // ticketBytes is the length of a ticket's value; see the schema for its layout.
@@ -147,9 +148,9 @@ func (w *recordWriter) addEntry(rec *syncproto.Record) error {
 	if e.Seq == 0 || e.Seq > 1<<62 {
 		return fmt.Errorf("%w: entry with seq %d", ErrRecord, e.Seq)
 	}
-	body, err := json.Marshal(rec)
+	body, err := wire.AppendRecord(nil, rec)
 	if err != nil {
-		return fmt.Errorf("encode entry record: %w", err)
+		return fmt.Errorf("encode entry: %w", err)
 	}
 	_, err = w.entry.ExecContext(w.ctx, e.Incarnation[:], int64(e.Seq), w.at, body, entrySum(e.Incarnation, int64(e.Seq), w.at, body))
 	if err != nil {

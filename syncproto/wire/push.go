@@ -40,9 +40,14 @@ func EncodePush(req *syncproto.PushRequest) ([]byte, error) {
 		return nil, fmt.Errorf("encode push header: %w", err)
 	}
 	for i := range req.Entries {
-		if out, err = appendLine(out, &req.Entries[i]); err != nil {
+		start := len(out)
+		if out, err = AppendEntry(out, &req.Entries[i]); err == nil && len(out)-start >= syncproto.LineBytesMax {
+			err = errLine
+		}
+		if err != nil {
 			return nil, fmt.Errorf("encode entry %d: %w", req.Entries[i].Seq, err)
 		}
+		out = append(out, '\n')
 	}
 	if len(out) > syncproto.PushBytesMax {
 		return nil, syncproto.Errorf(syncproto.CodeTooLarge, "The push has %d bytes; %d is the most.", len(out), syncproto.PushBytesMax)
@@ -81,14 +86,14 @@ func DecodePush(body []byte) (syncproto.PushRequest, error) {
 
 func parseEntries(lines []byte, count int) ([]syncproto.Entry, error) {
 	out := make([]syncproto.Entry, 0, max(count, 0))
+	var e syncproto.Entry
 	for len(lines) > 0 {
 		line, rest, ok := bytes.Cut(lines, []byte{'\n'})
 		if !ok || len(line) >= syncproto.LineBytesMax || len(out) >= count {
 			return nil, fmt.Errorf("entry line %d: %w", len(out)+1, errPush)
 		}
 		lines = rest
-		var e syncproto.Entry
-		if err := json.Unmarshal(line, &e); err != nil {
+		if err := ParseEntry(line, &e); err != nil {
 			return nil, fmt.Errorf("entry line %d: %w: %w", len(out)+1, errPush, err)
 		}
 		out = append(out, e)

@@ -20,6 +20,9 @@ func AppendRecord(dst []byte, rec *syncproto.Record) ([]byte, error) {
 	if out, ok := appendTicketRecord(dst, rec); ok {
 		return out, nil
 	}
+	if out, ok := appendEntryRecord(dst, rec); ok {
+		return out, nil
+	}
 	b, err := json.Marshal(rec)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s record: %w", rec.Kind, err)
@@ -38,7 +41,7 @@ func ParseRecord(line []byte, rec *syncproto.Record) error {
 	if len(line) >= syncproto.LineBytesMax {
 		return errLine
 	}
-	if parseTicketRecord(line, rec) {
+	if parseTicketRecord(line, rec) || parseEntryRecord(line, rec) {
 		return nil
 	}
 	return parseAnyRecord(line, rec)

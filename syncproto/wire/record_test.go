@@ -64,6 +64,10 @@ func TestRecordWithoutItsFieldIsRefused(t *testing.T) {
 
 // FuzzParseRecord holds the quick parser to what encoding/json says.
 func FuzzParseRecord(f *testing.F) {
+	rec := plainRecord()
+	line, err := AppendRecord(nil, &rec)
+	require.NoError(f, err)
+	f.Add(line)
 	f.Fuzz(func(t *testing.T, line []byte) {
 		var quick, slow syncproto.Record
 		quick.Ticket = &syncproto.Ticket{No: 99, Status: "left over"}
