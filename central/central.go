@@ -123,6 +123,17 @@ func (c *Central) build(ctx context.Context, cfg Config, p *parts) (err error) {
 // Close gives the database back. It waits for what is still using it.
 func (c *Central) Close() { c.close() }
 
+// Release takes a gate out of quarantine, and has what it added meanwhile judged
+// as of a gate that is trusted. It reports how many entries those are. Beginning
+// again what was broken off brings it to its end.
+func (c *Central) Release(ctx context.Context, event syncproto.EventNo, which fleet.Which, reason string) (entries int, err error) {
+	gate, err := c.Fleet.Release(ctx, event, which, reason)
+	if err != nil {
+		return 0, err
+	}
+	return c.Checkin.Trust(ctx, gate.ID)
+}
+
 // sealPatience is how long Publish tries.
 const sealPatience = 5 * time.Second
 

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"gatehouse/central/fleet"
 	"gatehouse/central/gateapi"
 	"gatehouse/central/pgtest"
 	"gatehouse/central/programme"
@@ -173,6 +174,29 @@ func TestServeAnswersOnEverySurface(t *testing.T) {
 	require.NotEqual(t, uuid.Nil, reply.Device)
 	s.stop()
 	require.NoError(t, <-s.served)
+}
+
+func TestAQuarantineIsSeenAndEnded(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	client, reply := s.enrol(t)
+	seen := func(metric string, page bool) {
+		t.Helper()
+		_, metrics := s.get(t, "/metrics")
+		require.Contains(t, metrics, "gatehouse_gates_quarantined "+metric+"\n")
+		_, body := s.get(t, "/events/1")
+		require.Equal(t, page, strings.Contains(body, "quarantined"))
+		beat, err := client.Heartbeat(t.Context(), syncproto.HeartbeatRequest{})
+		require.NoError(t, err)
+		require.Equal(t, page, beat.Quarantined)
+	}
+	seen("0", false)
+	require.NoError(t, s.Fleet.Quarantine(t.Context(), reply.Device))
+	seen("1", true)
+	n, err := s.Release(t.Context(), reply.Event, fleet.Which{Name: reply.Name}, "the copy is off")
+	require.NoError(t, err)
+	require.Zero(t, n)
+	seen("0", false)
 }
 
 func TestStopLetsParkedReadersGo(t *testing.T) {

@@ -69,7 +69,10 @@ func (c *Central) registerState(registry *prometheus.Registry, workers []*worker
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gatehouse_roster_unsealed_rows", Help: "Changes that are committed and not in the change log yet; near 0 while a sealer runs.",
-		}, c.unsealed),
+		}, figure(c.backlog)),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gatehouse_gates_quarantined", Help: "Gates in quarantine: what they admit is kept and counts for nothing until an operator decides.",
+		}, figure(c.Fleet.InQuarantine)),
 	}
 	for _, w := range workers {
 		figures = append(figures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -84,15 +87,17 @@ func (c *Central) registerState(registry *prometheus.Registry, workers []*worker
 	return register(registry, figures...)
 }
 
-// unsealed is NaN where it is not known.
-func (c *Central) unsealed() float64 {
-	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
-	defer cancel()
-	rows, err := c.backlog(ctx)
-	if err != nil {
-		return math.NaN()
+// figure reads a figure that is in the database; it is NaN where it is not known.
+func figure[N int | int64](read func(context.Context) (N, error)) func() float64 {
+	return func() float64 {
+		ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+		defer cancel()
+		n, err := read(ctx)
+		if err != nil {
+			return math.NaN()
+		}
+		return float64(n)
 	}
-	return float64(rows)
 }
 
 func register(registry *prometheus.Registry, figures ...prometheus.Collector) error {

@@ -91,6 +91,11 @@ type eventPage struct {
 	Gates    []gate
 }
 
+// Quarantined reports whether any gate is.
+func (p eventPage) Quarantined() bool {
+	return slices.ContainsFunc(p.Gates, func(g gate) bool { return g.Quarantined })
+}
+
 // refusal is how often a reason was given.
 type refusal struct {
 	Reason   syncproto.Reason

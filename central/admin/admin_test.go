@@ -98,7 +98,7 @@ func full() *central {
 			DeniedByReason: map[syncproto.Reason]int{syncproto.ReasonUnpaid: 23, syncproto.ReasonDuplicate: 7},
 			ByGate: map[string]checkin.GateAttendance{
 				"North": {Admitted: 1000, Exited: 333, Denied: 30, DoubleAdmissions: 2, JournalRows: 1365, AckedSeq: 1365, Unsent: 17, LastSeen: &seen},
-				"South": {},
+				"South": {Quarantined: true},
 			},
 		},
 	}
@@ -112,7 +112,7 @@ func TestPageShowsWhatWasCounted(t *testing.T) {
 	page := answer.Body.String()
 	for _, want := range []string{
 		"<dd>1234</dd>", "of 50000 tickets", `<dd class="warn">of 900 places</dd>`, "2 got in", "&lt;script&gt;Fair",
-		syncproto.ReasonUnpaid.Sentence(), "<td>North</td>\n<td>30 s ago</td>", `<td class="n">1365</td>`, `<td class="n">17</td>`, "<td>South</td>\n<td>never</td>",
+		syncproto.ReasonUnpaid.Sentence(), "<td>North</td>\n<td>30 s ago</td>", `<td class="n">1365</td>`, `<td class="n">17</td>`, "<td>South <span class=\"warn\">quarantined</span></td>\n<td>never</td>", "central gate release",
 	} {
 		require.Contains(t, page, want)
 	}

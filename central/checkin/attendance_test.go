@@ -40,11 +40,11 @@ func TestAttendance(t *testing.T) {
 		"denied_by_reason": {"duplicate": 1, "unpaid": 1},
 		"by_gate": {
 			"idle": {"admitted": 0, "exited": 0, "denied": 0, "duplicates_refused": 0, "double_admissions": 0,
-				"journal_rows": 0, "acked_seq": 0, "unsent": 0, "last_seen": null},
+				"journal_rows": 0, "acked_seq": 0, "unsent": 0, "quarantined": false, "last_seen": null},
 			"north": {"admitted": 3, "exited": 1, "denied": 2, "duplicates_refused": 1, "double_admissions": 0,
-				"journal_rows": 7, "acked_seq": 7, "unsent": 0, "last_seen": null},
+				"journal_rows": 7, "acked_seq": 7, "unsent": 0, "quarantined": false, "last_seen": null},
 			"south": {"admitted": 2, "exited": 0, "denied": 0, "duplicates_refused": 0, "double_admissions": 1,
-				"journal_rows": 3, "acked_seq": 3, "unsent": 42, "last_seen": null}
+				"journal_rows": 3, "acked_seq": 3, "unsent": 42, "quarantined": false, "last_seen": null}
 		}}`, string(got))
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"gatehouse/central/checkin"
 	"gatehouse/central/fleet"
 	"gatehouse/syncproto"
 )
@@ -119,6 +120,65 @@ func TestEntriesOfAGateInQuarantineWaitForAnOperator(t *testing.T) {
 	require.Equal(t, "untrusted", b.outcome(after))
 	require.Equal(t, 1, b.attendance().Admitted)
 	b.requireSettled()
+}
+
+func TestEntriesOfAReleasedGateCount(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	g, other := b.gate("north"), b.gate("other")
+	require.NoError(t, b.fleet.Quarantine(t.Context(), g.Device))
+	require.True(t, b.attendance().ByGate["north"].Quarantined)
+	kept := g.Admit(1, b.now)
+	for i := range 1100 { // more than one transaction takes
+		if i%2 == 0 {
+			g.deny(2, syncproto.ReasonDuplicate, b.now)
+		} else {
+			g.Admit(syncproto.TicketNo(i/2+2), b.now)
+		}
+	}
+	for first := uint64(1); first <= g.Last().Seq; first += syncproto.PushEntriesMax {
+		_, err := b.push(g, g.Push(first, min(first+syncproto.PushEntriesMax-1, g.Last().Seq)))
+		require.NoError(t, err)
+	}
+	again := other.Admit(1, b.now+60_000)
+	b.take(other)
+	require.Equal(t, "untrusted first", b.outcome(kept)+" "+b.outcome(again))
+	_, err := b.Trust(t.Context(), g.Device)
+	require.ErrorIs(t, err, checkin.ErrNotTrusted)
+
+	d, err := b.fleet.Release(t.Context(), b.event.No, fleet.Which{Name: "north"}, "the copy is off")
+	require.NoError(t, err)
+	require.False(t, d.Quarantined())
+	n, err := b.Trust(t.Context(), g.Device)
+	require.NoError(t, err)
+	require.Equal(t, len(g.Entries), n)
+	require.Equal(t, "first", b.outcome(kept))
+	require.Regexp(t, "^duplicate of", b.outcome(again))
+	require.Zero(t, b.count(`SELECT count(*) FROM checkin_entry WHERE untrusted`))
+	require.Equal(t, 551, b.attendance().Admitted)
+	require.False(t, b.attendance().ByGate["north"].Quarantined)
+	b.requireSettled()
+	n, err = b.Trust(t.Context(), g.Device)
+	require.NoError(t, err)
+	require.Zero(t, n)
+}
+
+func TestEntriesAfterARevocationAreNeverReleased(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	g, peer := b.gate("north"), b.gate("peer")
+	require.NoError(t, b.fleet.Quarantine(t.Context(), g.Device))
+	_, err := b.fleet.Revoke(t.Context(), b.event.No, fleet.Which{Name: "north"}, "stolen")
+	require.NoError(t, err)
+	late := g.Admit(1, b.now)
+	_, err = b.Push(t.Context(), peer.Device, g.All())
+	require.NoError(t, err)
+	_, err = b.fleet.Release(t.Context(), b.event.No, fleet.Which{Name: "north"}, "please")
+	require.ErrorIs(t, err, fleet.ErrRevoked)
+	_, err = b.Trust(t.Context(), g.Device)
+	require.ErrorIs(t, err, checkin.ErrNotTrusted)
+	require.Equal(t, "untrusted", b.outcome(late))
+	require.False(t, b.attendance().ByGate["north"].Quarantined, "revoked is more")
 }
 
 // A peer carries what a lost box wrote, and central knows it by its signature.

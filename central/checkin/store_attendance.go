@@ -38,8 +38,11 @@ type GateAttendance struct {
 	AckedSeq          uint64 `json:"acked_seq"`    // watermark of its newest journal
 	// Unsent is how many entries the gate said in its last heartbeat that it holds
 	// back.
-	Unsent   int64      `json:"unsent"`
-	LastSeen *time.Time `json:"last_seen"` // nil: never
+	Unsent int64 `json:"unsent"`
+	// Quarantined: central keeps what the gate adds as not trusted until an operator
+	// decides.
+	Quarantined bool       `json:"quarantined"`
+	LastSeen    *time.Time `json:"last_seen"` // nil: never
 }
 
 // Attendance counts an event. A gate is in it from its enrolment on.
@@ -71,10 +74,10 @@ func countTickets(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, out *
 }
 
 // listGates makes the row of each gate. Of gates of one name, the one that was
-// enrolled last says how it is.
+// enrolled last says how it is; any of them that is in quarantine is shown.
 func listGates(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, out *Attendance) error {
 	rows, err := tx.Query(ctx, `
-		SELECT g.name, g.last_seen_at, g.health, coalesce(j.acked_seq, 0)
+		SELECT g.name, g.last_seen_at, g.health, g.quarantined_at IS NOT NULL AND g.revoked_at IS NULL, coalesce(j.acked_seq, 0)
 		FROM gate g
 		LEFT JOIN LATERAL (
 		  SELECT acked_seq FROM journal_stream
@@ -89,13 +92,16 @@ func listGates(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, out *Att
 	var name string
 	var seen *time.Time
 	var health []byte
+	var quarantined bool
 	var acked int64
-	err = forEach(rows, []any{&name, &seen, &health, &acked}, func() error {
+	err = forEach(rows, []any{&name, &seen, &health, &quarantined, &acked}, func() error {
 		var beat syncproto.HeartbeatRequest
 		if err := json.Unmarshal(health, &beat); err != nil {
 			return fmt.Errorf("stored heartbeat of gate %q: %w", name, err)
 		}
-		out.ByGate[name] = GateAttendance{AckedSeq: uint64(acked), Unsent: beat.Unsent, LastSeen: seen}
+		out.ByGate[name] = GateAttendance{
+			AckedSeq: uint64(acked), Unsent: beat.Unsent, LastSeen: seen, Quarantined: quarantined || out.ByGate[name].Quarantined,
+		}
 		return nil
 	})
 	return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -117,4 +118,53 @@ func (s *Service) revokeDevice(ctx context.Context, tx pgx.Tx, id uuid.UUID, rea
 		SET revoked_at = $2, revoke_reason = $3, trusted_incarnation = $4, trusted_seq = $5
 		WHERE device_id = $1`, id, s.cfg.Now(), reason, orNull(trusted.Incarnation), seq)
 	return err
+}
+
+// ErrRevoked means that a gate was revoked, which nothing takes back.
+var ErrRevoked = errors.New("it was revoked, and what it added since stays not trusted; enrol it again with a new token")
+
+// Release takes a gate out of quarantine and returns it: what it adds from now on
+// counts. What it added meanwhile is the journals' business. A gate that is not in
+// quarantine stays as it is, and a revoked one is refused with [ErrRevoked].
+func (s *Service) Release(ctx context.Context, event syncproto.EventNo, which Which, reason string) (Device, error) {
+	reason = strings.TrimSpace(reason)
+	if reason == "" {
+		return Device{}, errors.New("a release needs a reason; say why")
+	}
+	var out Device
+	err := pg.InTx(ctx, s.cfg.Pool, func(tx pgx.Tx) (err error) {
+		if out, err = lockGate(ctx, tx, event, which); err != nil {
+			return err
+		}
+		if out.Revoked() {
+			return fmt.Errorf("%s: %w", which, ErrRevoked)
+		}
+		if !out.Quarantined() {
+			return nil
+		}
+		out.QuarantinedAt = time.Time{}
+		_, err = tx.Exec(ctx, `
+			UPDATE gate
+			SET quarantined_at = NULL, released_at = $2, release_reason = $3
+			WHERE device_id = $1`, out.ID, s.cfg.Now(), reason)
+		return err
+	})
+	if err != nil {
+		return Device{}, fmt.Errorf("release gate: %w", err)
+	}
+	return out, nil
+}
+
+// InQuarantine is how many gates of all events are in quarantine, those that were
+// revoked left out.
+func (s *Service) InQuarantine(ctx context.Context) (int, error) {
+	var n int
+	err := s.cfg.Pool.QueryRow(ctx, `
+		SELECT count(*)
+		FROM gate
+		WHERE quarantined_at IS NOT NULL AND revoked_at IS NULL`).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count gates in quarantine: %w", err)
+	}
+	return n, nil
 }

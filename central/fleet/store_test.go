@@ -528,3 +528,38 @@ func TestForkingDeviceIsQuarantinedOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, d.QuarantinedAt.Equal(first))
 }
+
+func TestReleaseEndsAQuarantine(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := b.enrol(t, "North").Device
+	count := func() int {
+		n, err := b.InQuarantine(t.Context())
+		require.NoError(t, err)
+		return n
+	}
+	require.NoError(t, b.Quarantine(t.Context(), id))
+	require.Equal(t, 1, count())
+	_, err := b.Release(t.Context(), b.event.No, fleet.Which{Name: "North"}, " ")
+	require.ErrorContains(t, err, "needs a reason")
+	_, err = b.Release(t.Context(), b.event.No, fleet.Which{Name: "South"}, "x")
+	require.ErrorIs(t, err, fleet.ErrNoGate)
+	for range 2 {
+		d, err := b.Release(t.Context(), b.event.No, fleet.Which{Device: id}, "the copy is off")
+		require.NoError(t, err)
+		require.Equal(t, id, d.ID)
+		require.False(t, d.Quarantined())
+	}
+	require.Zero(t, count())
+	quarantined, err := b.Heartbeat(t.Context(), id, syncproto.HeartbeatRequest{})
+	require.NoError(t, err)
+	require.False(t, quarantined)
+	require.NoError(t, b.Quarantine(t.Context(), id))
+	require.Equal(t, 1, count(), "a release is not for ever")
+
+	_, err = b.Revoke(t.Context(), b.event.No, fleet.Which{Name: "North"}, "stolen")
+	require.NoError(t, err)
+	_, err = b.Release(t.Context(), b.event.No, fleet.Which{Name: "North"}, "x")
+	require.ErrorIs(t, err, fleet.ErrRevoked)
+	require.Zero(t, count(), "a revoked gate waits for nobody")
+}

@@ -151,6 +151,14 @@ func (b *bundle) central() syncprototest.Central {
 		SetStatus:    b.setStatus,
 		NewToken:     b.newToken,
 		RevokeDevice: b.revokeDevice,
+		Release: func(t testing.TB, device uuid.UUID) {
+			d, err := b.fleet.Device(t.Context(), device)
+			require.NoError(t, err)
+			_, err = b.fleet.Release(t.Context(), d.Event, fleet.Which{Device: device}, "the copy is off")
+			require.NoError(t, err)
+			_, err = b.checkin.Trust(t.Context(), device)
+			require.NoError(t, err)
+		},
 		NewEpoch: func(t testing.TB) {
 			_, err := roster.NewEpoch(t.Context(), b.pool)
 			require.NoError(t, err)

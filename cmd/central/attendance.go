@@ -67,5 +67,13 @@ func writeAttendance(w io.Writer, count checkin.Attendance) error {
 		fmt.Fprintf(out, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t\n", name, g.Admitted, g.Exited, g.Denied,
 			g.DuplicatesRefused+g.DoubleAdmissions, g.JournalRows, g.AckedSeq, g.Unsent, stamp(seen))
 	}
-	return out.Flush()
+	if err := out.Flush(); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(count.ByGate)) {
+		if count.ByGate[name].Quarantined {
+			fmt.Fprintf(w, "\n%s is quarantined: what it adds counts for nothing; see central gate list --help\n", name)
+		}
+	}
+	return nil
 }

@@ -59,6 +59,7 @@ func TestEverythingFromTheCommandLine(t *testing.T) {
 		"ticket revoke --event 1 --reference X --reason y":   "there is no ticket of that reference",
 		"ticket reissue --event 1 --reference A-1":           "is revoked",
 		"gate revoke --event 1 --name North --reason gone":   "there is no gate of that name",
+		"gate release --event 1 --name North --reason gone":  "there is no gate of that name",
 		"gate token --event 7 --name North":                  "there is no such event",
 		"event create /nowhere.yaml":                         "no such file",
 		"ticket qr --event 1 --reference X --out " + "a.png": "there is no ticket of that reference",

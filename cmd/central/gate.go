@@ -15,10 +15,10 @@ import (
 func gateCommand(a *app) *cobra.Command {
 	c := group(&cobra.Command{
 		Use:     "gate",
-		Short:   "Enrol, list and revoke gates",
+		Short:   "Enrol, list, revoke and release gates",
 		Example: "  central gate token --data /var/lib/gatehouse --event 1 --name North",
 	})
-	c.AddCommand(gateTokenCommand(a), gateListCommand(a), gateRevokeCommand(a))
+	c.AddCommand(gateTokenCommand(a), gateListCommand(a), gateRevokeCommand(a), gateReleaseCommand(a))
 	return c
 }
 
@@ -93,14 +93,63 @@ that door.`,
 	return c
 }
 
+func gateReleaseCommand(a *app) *cobra.Command {
+	var (
+		w      where
+		event  eventFlag
+		gate   gateFlags
+		reason string
+	)
+	c := &cobra.Command{
+		Use:   "release --data DIR --event ID --name NAME --reason TEXT",
+		Short: "Take a gate out of quarantine and make what it added count",
+		Long: `Take a gate out of quarantine. What it added meanwhile is judged again as of a gate
+that is trusted, and every gate hears of it. See central gate list --help for what a
+quarantine is. A copy of the gate that still runs puts it in quarantine again: switch
+it off first. A release that was broken off is finished by giving it again.`,
+		Example: "  central gate release --data /var/lib/gatehouse --event 1 --name North --reason 'the spare disk is out'",
+		Args:    arguments(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			which, err := gate.which()
+			if err != nil {
+				return err
+			}
+			return a.with(c.Context(), &w, func(s *session) error {
+				entries, err := s.Release(c.Context(), event.no(), which, reason)
+				if err != nil {
+					return err
+				}
+				a.publish(c.Context(), s, event.no())
+				fmt.Fprintf(a.err, "released; %d of its entries count now\n", entries)
+				return nil
+			})
+		},
+	}
+	w.add(c)
+	addEvent(c, &event)
+	gate.add(c)
+	c.Flags().StringVar(&reason, "reason", "", "why, for whoever asks later (required)")
+	needs(c, "reason")
+	return c
+}
+
 func gateListCommand(a *app) *cobra.Command {
 	var (
 		w     where
 		event eventFlag
 	)
 	c := &cobra.Command{
-		Use:     "list --data DIR --event ID",
-		Short:   "List the gates of an event",
+		Use:   "list --data DIR --event ID",
+		Short: "List the gates of an event",
+		Long: `List the gates of an event, a line each, with the state of each:
+
+enrolled: it is one of yours.
+quarantined: two boxes seem to have its keys, its disk was set back to an older
+  image, or its journal has two histories. It goes on admitting. What it adds from
+  then on is kept, but counts for nothing: a ticket that it admits can be used
+  again. Find out which box is the right one; then central gate release makes all
+  of it count, and central gate revoke ends the gate.
+revoked: it is no longer one of yours. What central held of its journal counts.`,
 		Example: "  central gate list --data /var/lib/gatehouse --event 1",
 		Args:    arguments(),
 		RunE: func(c *cobra.Command, _ []string) error {

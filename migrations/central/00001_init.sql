@@ -101,7 +101,8 @@ CREATE TABLE ticket (
 -- last entry of it that counts. hello_ms is the time that its last hello was signed
 -- with: an older one is a copy. ratchet counts the session values it was given, of
 -- which a cloned disk can hold only an old one. incarnation is the last that said
--- hello, superseded those before it, oldest first.
+-- hello, superseded those before it, oldest first. released_* is of the last time
+-- that an operator ended a quarantine.
 CREATE TABLE gate (
   device_id           uuid PRIMARY KEY,
   event_id            integer NOT NULL REFERENCES event,
@@ -118,6 +119,8 @@ CREATE TABLE gate (
   incarnation         uuid,
   superseded          uuid[] NOT NULL DEFAULT '{}',
   quarantined_at      timestamptz,
+  released_at         timestamptz,
+  release_reason      text NOT NULL DEFAULT '',
   last_seen_at        timestamptz,
   app                 text NOT NULL DEFAULT '',
   health              jsonb NOT NULL DEFAULT '{}', -- last heartbeat

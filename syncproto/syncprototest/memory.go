@@ -170,6 +170,28 @@ func (m *Memory) RevokeDevice(id uuid.UUID) error {
 	return m.tellLocked(d.event, subject{kind: syncproto.RecordDevice, id: id})
 }
 
+// ReleaseDevice ends a device's quarantine. What it added meanwhile counts.
+func (m *Memory) ReleaseDevice(id uuid.UUID) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d := m.devices[id]
+	if d == nil || d.record.Revoked {
+		return fmt.Errorf("device %s does not exist or is revoked", id)
+	}
+	d.quarantined = false
+	var told []subject
+	for _, c := range m.chains {
+		for _, e := range c.entries {
+			if c.device == d && e.Untrusted {
+				e.Untrusted = false
+				told = append(told, subject{kind: syncproto.RecordEntry, id: c.inc, no: e.Seq})
+				told = append(told, d.event.fold(e.Ticket)...)
+			}
+		}
+	}
+	return m.tellLocked(d.event, told...)
+}
+
 // NewEpoch does what the runbook does after a restore: cursors of before are of
 // another history.
 func (m *Memory) NewEpoch() error {

@@ -43,6 +43,7 @@ func MemoryCentral(m *Memory, do wire.Doer, stall func(testing.TB) (stuck func(c
 			return token
 		},
 		RevokeDevice: func(t testing.TB, device uuid.UUID) { require.NoError(t, m.RevokeDevice(device)) },
+		Release:      func(t testing.TB, device uuid.UUID) { require.NoError(t, m.ReleaseDevice(device)) },
 		NewEpoch:     func(t testing.TB) { require.NoError(t, m.NewEpoch()) },
 		Trim:         func(t testing.TB, event syncproto.EventNo) { require.NoError(t, m.Trim(event)) },
 		Attendance:   func(_ testing.TB, event syncproto.EventNo) Attendance { return m.Attendance(event) },

@@ -35,6 +35,8 @@ type Central struct {
 	NewToken func(t testing.TB, event syncproto.EventNo, name string, valid time.Duration) syncproto.EnrolToken
 	// RevokeDevice revokes a gate after its last stored entry.
 	RevokeDevice func(t testing.TB, device uuid.UUID)
+	// Release takes a gate out of quarantine.
+	Release func(t testing.TB, device uuid.UUID)
 	// NewEpoch does what the runbook does after central was restored.
 	NewEpoch func(t testing.TB)
 	// Trim seals what there is and forgets the event's log up to its head.

@@ -26,6 +26,7 @@ func helloTests() []suiteTest {
 		{"a hello that was held back changes nothing", helloHeldBack},
 		{"a gate whose clock was put back says hello", helloClockBack},
 		{"an old session value is a copied disk", helloOldRatchet},
+		{"an operator ends a quarantine", helloReleased},
 		{"two incarnations that take turns are a copied disk", helloTurns},
 	}
 }
@@ -197,4 +198,45 @@ func helloTurns(s *suite) {
 	g.hello(one)
 	require.False(s.t, g.hello(two).Quarantined, "a restart is nothing")
 	require.True(s.t, g.hello(one).Quarantined, "a gate never goes back to an incarnation that it left")
+}
+
+func helloReleased(s *suite) {
+	g, other := s.newGate(), s.newGate()
+	numbers := s.central.AddTickets(s.t, s.rules.Event, TypeSingle, 2)
+	quarantined := func() bool {
+		beat, err := g.client.Heartbeat(s.ctx, syncproto.HeartbeatRequest{App: "suite"})
+		require.NoError(s.t, err)
+		return beat.Quarantined
+	}
+	inc := g.chain(syncproto.Position{}).Incarnation
+	old := g.hello(inc).Ratchet
+	g.hello(inc)
+	g.hello(inc)
+	require.False(s.t, quarantined())
+	c := g.chain(syncproto.Position{})
+	reply := g.helloWith(c.Incarnation, old)
+	require.True(s.t, reply.Quarantined && quarantined())
+	g.ratchet = reply.Ratchet
+	kept := c.Admit(numbers[0], g.started)
+	c.Add(syncproto.Entry{Kind: syncproto.KindDeny, Reason: syncproto.ReasonDuplicate, Ticket: numbers[0]}, g.started)
+	g.push(c.All())
+	theirs := other.chain(syncproto.Position{})
+	again := theirs.Admit(numbers[0], g.started+60_000)
+	other.push(theirs.All())
+	r := newReplica()
+	other.follow(r, hasOutcome(again.Ref(), syncproto.OutcomeFirst))
+	require.Equal(s.t, syncproto.OutcomeUntrusted, r.entries[kept.Ref()].Outcome)
+
+	s.central.Release(s.t, g.reply.Device)
+	require.False(s.t, quarantined())
+	other.follow(r, hasOutcome(again.Ref(), syncproto.OutcomeDuplicate))
+	other.follow(r, hasOutcome(kept.Ref(), syncproto.OutcomeFirst))
+	for ref, e := range r.entries {
+		require.False(s.t, e.Untrusted, "%v", ref)
+	}
+	require.False(s.t, g.hello(c.Incarnation).Quarantined)
+	fresh := c.Admit(numbers[1], g.started+120_000)
+	g.push(c.Push(uint64(len(c.Entries)), uint64(len(c.Entries))))
+	other.follow(r, hasOutcome(fresh.Ref(), syncproto.OutcomeFirst))
+	require.True(s.t, g.helloWith(c.Incarnation, old).Quarantined, "and it can come to it again")
 }
