@@ -88,6 +88,7 @@ func TestPagesOfAnEventNobodyHasComeTo(t *testing.T) {
 
 func full() *central {
 	seen := time.Date(2026, 7, 1, 19, 59, 30, 0, time.UTC)
+	unsent := int64(17)
 	return &central{
 		events: []programme.Event{{
 			No: 3, Name: "<script>Fair</script>", Timezone: "Europe/Berlin", Status: programme.Published, StartsAt: seen,
@@ -97,7 +98,7 @@ func full() *central {
 			Tickets: 50000, Admitted: 1234, Inside: 901, Denied: 30, DuplicatesRefused: 7, DoubleAdmissions: 2,
 			DeniedByReason: map[syncproto.Reason]int{syncproto.ReasonUnpaid: 23, syncproto.ReasonDuplicate: 7},
 			ByGate: map[string]checkin.GateAttendance{
-				"North": {Admitted: 1000, Exited: 333, Denied: 30, DoubleAdmissions: 2, JournalRows: 1365, AckedSeq: 1365, Unsent: 17, LastSeen: &seen},
+				"North": {Admitted: 1000, Exited: 333, Denied: 30, DoubleAdmissions: 2, JournalRows: 1365, AckedSeq: 1365, Unsent: &unsent, LastSeen: &seen},
 				"South": {Quarantined: true},
 			},
 		},
@@ -112,7 +113,7 @@ func TestPageShowsWhatWasCounted(t *testing.T) {
 	page := answer.Body.String()
 	for _, want := range []string{
 		"<dd>1234</dd>", "of 50000 tickets", `<dd class="warn">of 900 places</dd>`, "2 got in", "&lt;script&gt;Fair",
-		syncproto.ReasonUnpaid.Sentence(), "<td>North</td>\n<td>30 s ago</td>", `<td class="n">1365</td>`, `<td class="n">17</td>`, "<td>South <span class=\"warn\">quarantined</span></td>\n<td>never</td>", "central gate release",
+		syncproto.ReasonUnpaid.Sentence(), "<td>North</td>\n<td>30 s ago</td>", `<td class="n">1365</td>`, `<td class="n">17</td>`, "<td>South <span class=\"warn\">quarantined</span></td>\n<td>never</td>", "central gate release", `<span class="quiet">not known</span>`,
 	} {
 		require.Contains(t, page, want)
 	}

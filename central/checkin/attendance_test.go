@@ -3,7 +3,9 @@ package checkin_test
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/syncproto"
@@ -25,6 +27,7 @@ func TestAttendance(t *testing.T) {
 	b.take(north, south)
 	_, err := b.fleet.Heartbeat(t.Context(), south.Device, syncproto.HeartbeatRequest{Unsent: 42})
 	require.NoError(t, err)
+	b.heartbeatsAgo(-time.Minute)
 
 	a := b.attendance()
 	require.NotNil(t, a.ByGate["south"].LastSeen)
@@ -40,12 +43,46 @@ func TestAttendance(t *testing.T) {
 		"denied_by_reason": {"duplicate": 1, "unpaid": 1},
 		"by_gate": {
 			"idle": {"admitted": 0, "exited": 0, "denied": 0, "duplicates_refused": 0, "double_admissions": 0,
-				"journal_rows": 0, "acked_seq": 0, "unsent": 0, "quarantined": false, "last_seen": null},
+				"journal_rows": 0, "acked_seq": 0, "unsent": null, "quarantined": false, "last_seen": null},
 			"north": {"admitted": 3, "exited": 1, "denied": 2, "duplicates_refused": 1, "double_admissions": 0,
-				"journal_rows": 7, "acked_seq": 7, "unsent": 0, "quarantined": false, "last_seen": null},
+				"journal_rows": 7, "acked_seq": 7, "unsent": null, "quarantined": false, "last_seen": null},
 			"south": {"admitted": 2, "exited": 0, "denied": 0, "duplicates_refused": 0, "double_admissions": 1,
 				"journal_rows": 3, "acked_seq": 3, "unsent": 42, "quarantined": false, "last_seen": null}
 		}}`, string(got))
+}
+
+// heartbeatsAgo has all heartbeats come at another time, relative to the newest push.
+func (b *bundle) heartbeatsAgo(d time.Duration) {
+	b.t.Helper()
+	b.exec(`UPDATE gate SET heartbeat_at = (SELECT max(pushed_at) FROM journal_stream) - $1::interval WHERE heartbeat_at IS NOT NULL`, d)
+}
+
+func TestUnsentIsNotKnownOnceMoreWasSent(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	g := b.gate("north")
+	unsent := func() *int64 { return b.attendance().ByGate["north"].Unsent }
+	beat := func(inc uuid.UUID, n int64) {
+		_, err := b.fleet.Heartbeat(t.Context(), g.Device, syncproto.HeartbeatRequest{Incarnation: inc, Unsent: n})
+		require.NoError(t, err)
+	}
+	require.Nil(t, unsent(), "it has said nothing yet")
+	beat(g.Incarnation, 1)
+	require.EqualValues(t, 1, *unsent())
+	g.Admit(1, b.now)
+	b.take(g)
+	require.Nil(t, unsent(), "the entry may have come meanwhile")
+	beat(g.Incarnation, 1)
+	require.Nil(t, unsent(), "the two may have crossed on the line")
+	b.heartbeatsAgo(-time.Minute)
+	require.EqualValues(t, 1, *unsent())
+	b.heartbeatsAgo(time.Minute)
+	require.Nil(t, unsent())
+
+	b.heartbeatsAgo(-time.Minute)
+	_, err := b.fleet.Hello(t.Context(), g.Device, syncproto.HelloRequest{Incarnation: uuid.New()}, 1)
+	require.NoError(t, err)
+	require.Nil(t, unsent(), "it has been started again since")
 }
 
 func TestAttendanceOfABoxAndItsReplacement(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"gatehouse/central/pg"
@@ -36,14 +37,19 @@ type GateAttendance struct {
 	DoubleAdmissions  int    `json:"double_admissions"`
 	JournalRows       int64  `json:"journal_rows"` // entries that central holds
 	AckedSeq          uint64 `json:"acked_seq"`    // watermark of its newest journal
-	// Unsent is how many entries the gate said in its last heartbeat that it holds
-	// back.
-	Unsent int64 `json:"unsent"`
+	// Unsent is how many entries the gate holds that central has not, as its last
+	// heartbeat said; nil where that is not known: it has sent entries since then,
+	// or at the same moment, or has been started again.
+	Unsent *int64 `json:"unsent"`
 	// Quarantined: central keeps what the gate adds as not trusted until an operator
 	// decides.
 	Quarantined bool       `json:"quarantined"`
 	LastSeen    *time.Time `json:"last_seen"` // nil: never
 }
+
+// crossing is how close a heartbeat and a push must come for the two to have
+// crossed on the line, so that the heartbeat tells of entries that the push brought.
+const crossing = 2 * time.Second
 
 // Attendance counts an event. A gate is in it from its enrolment on.
 func (s *Service) Attendance(ctx context.Context, event syncproto.EventNo) (Attendance, error) {
@@ -77,7 +83,10 @@ func countTickets(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, out *
 // enrolled last says how it is; any of them that is in quarantine is shown.
 func listGates(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, out *Attendance) error {
 	rows, err := tx.Query(ctx, `
-		SELECT g.name, g.last_seen_at, g.health, g.quarantined_at IS NOT NULL AND g.revoked_at IS NULL, coalesce(j.acked_seq, 0)
+		SELECT g.name, g.last_seen_at, g.health, g.quarantined_at IS NOT NULL AND g.revoked_at IS NULL, coalesce(j.acked_seq, 0), g.incarnation,
+		       g.heartbeat_at IS NOT NULL AND NOT EXISTS (
+		         SELECT FROM journal_stream
+		         WHERE device_id = g.device_id AND pushed_at > g.heartbeat_at - $2::interval)
 		FROM gate g
 		LEFT JOIN LATERAL (
 		  SELECT acked_seq FROM journal_stream
@@ -85,23 +94,26 @@ func listGates(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, out *Att
 		  ORDER BY incarnation = g.incarnation DESC NULLS LAST, opened_at DESC, incarnation DESC
 		  LIMIT 1) j ON true
 		WHERE g.event_id = $1
-		ORDER BY g.enrolled_at`, event)
+		ORDER BY g.enrolled_at`, event, crossing)
 	if err != nil {
 		return err
 	}
 	var name string
 	var seen *time.Time
 	var health []byte
-	var quarantined bool
+	var quarantined, fresh bool
 	var acked int64
-	err = forEach(rows, []any{&name, &seen, &health, &quarantined, &acked}, func() error {
+	var incarnation *uuid.UUID
+	err = forEach(rows, []any{&name, &seen, &health, &quarantined, &acked, &incarnation, &fresh}, func() error {
 		var beat syncproto.HeartbeatRequest
 		if err := json.Unmarshal(health, &beat); err != nil {
 			return fmt.Errorf("stored heartbeat of gate %q: %w", name, err)
 		}
-		out.ByGate[name] = GateAttendance{
-			AckedSeq: uint64(acked), Unsent: beat.Unsent, LastSeen: seen, Quarantined: quarantined || out.ByGate[name].Quarantined,
+		gate := GateAttendance{AckedSeq: uint64(acked), LastSeen: seen, Quarantined: quarantined || out.ByGate[name].Quarantined}
+		if fresh && (incarnation == nil || beat.Incarnation == *incarnation) {
+			gate.Unsent = &beat.Unsent
 		}
+		out.ByGate[name] = gate
 		return nil
 	})
 	return err

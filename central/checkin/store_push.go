@@ -321,7 +321,7 @@ func insertEntries(ctx context.Context, tx pgx.Tx, own owner, device uuid.UUID, 
 func moveWatermark(ctx context.Context, tx pgx.Tx, acked syncproto.Position, headSig []byte) error {
 	_, err := tx.Exec(ctx, `
 		UPDATE journal_stream
-		SET acked_seq = $2, acked_hash = $3, head_sig = $4
+		SET acked_seq = $2, acked_hash = $3, head_sig = $4, pushed_at = clock_timestamp()
 		WHERE incarnation = $1`, acked.Incarnation, int64(acked.Seq), acked.Hash[:], headSig)
 	if err != nil {
 		return fmt.Errorf("move watermark: %w", err)

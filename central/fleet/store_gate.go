@@ -197,7 +197,7 @@ func (s *Service) Heartbeat(ctx context.Context, id uuid.UUID, req syncproto.Hea
 	health = []byte(strings.ReplaceAll(string(health), `\u0000`, `\ufffd`))
 	err = s.cfg.Pool.QueryRow(ctx, `
 		UPDATE gate
-		SET health = $2, last_seen_at = $3
+		SET health = $2, last_seen_at = $3, heartbeat_at = clock_timestamp()
 		WHERE device_id = $1
 		RETURNING quarantined_at IS NOT NULL`, id, health, s.cfg.Now()).Scan(&quarantined)
 	if errors.Is(err, pgx.ErrNoRows) {

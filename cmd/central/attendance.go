@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"text/tabwriter"
 	"time"
 
@@ -21,8 +22,11 @@ func attendanceCommand(a *app) *cobra.Command {
 		asJSON bool
 	)
 	c := &cobra.Command{
-		Use:     "attendance --data DIR --event ID",
-		Short:   "Show who is in, by gate",
+		Use:   "attendance --data DIR --event ID",
+		Short: "Show who is in, by gate",
+		Long: `Show who is in, by gate. UNSENT is how many entries a gate holds that central has
+not; it is not known from a push until the heartbeat after it, and unsent is null
+then with --json.`,
 		Example: "  central attendance --data /var/lib/gatehouse --event 1\n  central attendance --data /var/lib/gatehouse --event 1 --json",
 		Args:    arguments(),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -64,8 +68,12 @@ func writeAttendance(w io.Writer, count checkin.Attendance) error {
 		if g.LastSeen != nil {
 			seen = *g.LastSeen
 		}
-		fmt.Fprintf(out, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t\n", name, g.Admitted, g.Exited, g.Denied,
-			g.DuplicatesRefused+g.DoubleAdmissions, g.JournalRows, g.AckedSeq, g.Unsent, stamp(seen))
+		unsent := "not known"
+		if g.Unsent != nil {
+			unsent = strconv.FormatInt(*g.Unsent, 10)
+		}
+		fmt.Fprintf(out, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t\n", name, g.Admitted, g.Exited, g.Denied,
+			g.DuplicatesRefused+g.DoubleAdmissions, g.JournalRows, g.AckedSeq, unsent, stamp(seen))
 	}
 	if err := out.Flush(); err != nil {
 		return err

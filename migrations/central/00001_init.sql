@@ -124,6 +124,7 @@ CREATE TABLE gate (
   last_seen_at        timestamptz,
   app                 text NOT NULL DEFAULT '',
   health              jsonb NOT NULL DEFAULT '{}', -- last heartbeat
+  heartbeat_at        timestamptz,                 -- when it came, by the clock of the database
   rev                 bigint NOT NULL DEFAULT 1
 );
 CREATE INDEX gate_event ON gate (event_id);
@@ -204,7 +205,8 @@ CREATE TABLE journal_stream (
   acked_seq          bigint NOT NULL DEFAULT 0,
   acked_hash         bytea  NOT NULL CHECK (length(acked_hash) = 32),
   head_sig           bytea  NOT NULL DEFAULT '', -- the device's signature of the watermark
-  opened_at          timestamptz NOT NULL DEFAULT now()
+  opened_at          timestamptz NOT NULL DEFAULT now(),
+  pushed_at          timestamptz NOT NULL DEFAULT now() -- when the watermark moved last
 );
 CREATE INDEX journal_stream_device ON journal_stream (device_id);
 
