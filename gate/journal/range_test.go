@@ -13,6 +13,7 @@ import (
 
 	"gatehouse/gate/journal"
 	"gatehouse/syncproto"
+	"gatehouse/syncproto/wire"
 )
 
 func position(e syncproto.Entry) syncproto.Position {
@@ -50,7 +51,7 @@ func TestRangesVerifyAndKeepToTheirLimits(t *testing.T) {
 		if len(req.Entries) == 0 {
 			break
 		}
-		require.LessOrEqual(t, len(req.Entries), syncproto.PushEntriesMax)
+		require.Len(t, req.Entries, min(syncproto.PushEntriesMax, 1501-int(got)), "pushes are full, wherever the commits ended")
 		body, err := json.Marshal(req.Entries)
 		require.NoError(t, err)
 		require.LessOrEqual(t, len(body), syncproto.PushBytesMax)
@@ -72,6 +73,21 @@ func TestRangesVerifyAndKeepToTheirLimits(t *testing.T) {
 	require.ErrorIs(t, err, journal.ErrUnknown)
 	_, err = j.Range(t.Context(), inc, 0, 0, 0)
 	require.ErrorIs(t, err, journal.ErrUnknown)
+}
+
+func TestRangesFitThePushThatCarriesThem(t *testing.T) {
+	t.Parallel()
+	g := newGate(t)
+	j := g.open(t)
+	appendN(t, j, 50)
+	for maxBytes := 4000; maxBytes < 4500; maxBytes++ {
+		req, err := j.Range(t.Context(), j.Incarnation(), 1, 0, maxBytes)
+		require.NoError(t, err)
+		body, err := wire.EncodePush(&req)
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(body), maxBytes)
+		require.Greater(t, len(body), maxBytes-2000)
+	}
 }
 
 // A box that was enrolled again has another key. What it did before stays signed

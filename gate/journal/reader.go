@@ -180,9 +180,9 @@ func Salvage(ctx context.Context, path string, fn func(*syncproto.Entry) error) 
 }
 
 // Range returns entries of one incarnation from seq first on, ready to be pushed
-// or handed to a peer: at most max of them and at most maxBytes of JSON, but at
-// least one; 0 means the protocol's limit. It ends at a signed head. Asking for
-// what is not durable yet gives no entries and no error.
+// or handed to a peer: at most max of them and a push of at most maxBytes, but at
+// least one entry; 0 means the protocol's limit. Its end is signed. Asking for what
+// is not durable yet gives no entries and no error.
 func (r *Reader) Range(ctx context.Context, inc uuid.UUID, first uint64, max, maxBytes int) (syncproto.PushRequest, error) {
 	s, err := r.book.find(inc)
 	if err != nil {
@@ -217,10 +217,14 @@ func clamp(n, limit int) int {
 	return n
 }
 
-// fill cuts rows at the last signed head within the limits. When there is none,
-// because the limits are below one group commit, it signs a head of its own.
+// pushHeaderMax is the room that a push needs beside its entries.
+const pushHeaderMax = 512
+
+// fill takes what the limits allow, and signs its end if no commit did: pushes
+// that are full are fewer. What another identity wrote can only be cut at the last
+// head that it signed.
 func (r *Reader) fill(req syncproto.PushRequest, s *stream, rows []row, maxBytes int) (syncproto.PushRequest, error) {
-	end, signed, size := 0, 0, 0
+	end, signed, size := 0, 0, pushHeaderMax
 	for end < len(rows) && (end == 0 || size+len(rows[end].body) < maxBytes) {
 		size += len(rows[end].body) + 1
 		if end++; rows[end-1].sig != nil {
@@ -231,11 +235,11 @@ func (r *Reader) fill(req syncproto.PushRequest, s *stream, rows []row, maxBytes
 		return req, fmt.Errorf("%w: entry %d of incarnation %s is missing", ErrCorrupt, req.First, req.Incarnation)
 	}
 	own := r.key != nil && s.key.Equal(r.key.Public())
-	if signed > 0 {
-		end, req.HeadSig = signed, rows[signed-1].sig
-	} else if own {
+	if own && signed < end {
 		head := syncproto.Position{Ref: syncproto.Ref{Incarnation: req.Incarnation, Seq: rows[end-1].seq}, Hash: rows[end-1].hash}
 		req.HeadSig = syncproto.SignHead(r.key, s.device, head)
+	} else if signed > 0 {
+		end, req.HeadSig = signed, rows[signed-1].sig
 	} else {
 		return req, fmt.Errorf("%w: no signed head of incarnation %s within the limits", ErrUnknown, req.Incarnation)
 	}
