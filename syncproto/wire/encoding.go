@@ -28,7 +28,9 @@ type codec struct {
 
 // newCodec makes a codec that decodes to limit bytes at most.
 func newCodec(limit int) (*codec, error) {
-	enc, err := newEncoder()
+	// What is sent once is compressed quickly. Entries, which are hashes above all,
+	// come out no larger than by the default level.
+	enc, err := newEncoder(zstd.SpeedFastest)
 	if err != nil {
 		return nil, err
 	}
@@ -39,8 +41,8 @@ func newCodec(limit int) (*codec, error) {
 	return &codec{limit: limit, enc: enc, dec: dec}, nil
 }
 
-func newEncoder() (*zstd.Encoder, error) {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(1<<20))
+func newEncoder(level zstd.EncoderLevel) (*zstd.Encoder, error) {
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(1<<20), zstd.WithEncoderLevel(level))
 	if err != nil {
 		return nil, fmt.Errorf("zstd encoder: %w", err)
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"iter"
 
+	"github.com/klauspost/compress/zstd"
+
 	"gatehouse/syncproto"
 )
 
@@ -28,7 +30,7 @@ type EncodedChunk struct {
 // chunk's body is emit's to keep. It stops at the first error of records or emit.
 // Equal records give equal chunks.
 func EncodeChunks(records iter.Seq2[*syncproto.Record, error], emit func(EncodedChunk) error) error {
-	enc, err := newEncoder()
+	enc, err := newEncoder(zstd.SpeedDefault)
 	if err != nil {
 		return err
 	}
