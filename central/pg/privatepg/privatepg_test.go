@@ -1,6 +1,7 @@
 package privatepg
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -69,6 +70,18 @@ func TestClusterIsClosedToOthers(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, info.Mode().Perm(), path)
 	}
+	require.NoError(t, filepath.WalkDir(cluster.cfg.Dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		info, err := entry.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // Postgres is at work
+		}
+		require.NoError(t, err)
+		require.Zero(t, info.Mode().Perm()&0o077, "others can read or write %s", path)
+		return nil
+	}))
 }
 
 func TestLongDataFolder(t *testing.T) {

@@ -36,7 +36,7 @@ func makeSocketFolder(cfg Config, own owner) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := renameio.WriteFile(cfg.socketFile(), []byte(folder+"\n"), 0o644); err != nil {
+	if err := renameio.WriteFile(cfg.socketFile(), []byte(folder+"\n"), 0o600); err != nil {
 		return "", fmt.Errorf("write address of the Postgres socket: %w", errors.Join(err, os.Remove(folder)))
 	}
 	return folder, nil
