@@ -43,7 +43,7 @@ type Config struct {
 	// Timing are the link's times; see node.Timing for the defaults.
 	Timing node.Timing
 	// ReadyWait bounds how long the ready line waits for the first roster while
-	// central answers. Defaults to nothing.
+	// central answers, or is silent. Defaults to nothing.
 	ReadyWait time.Duration
 	// LockWait is how long to wait for another gate process on Dir to end.
 	LockWait time.Duration
@@ -64,6 +64,10 @@ type Config struct {
 // reopenPause is the time between attempts to build a session after its journal
 // failed: long enough not to hammer a dying disk, short for a queue of guests.
 const reopenPause = 2 * time.Second
+
+// rosterWait is how long a gate that has a roster waits to hear of a newer one
+// before it says that it is ready.
+const rosterWait = time.Second
 
 // Gate is a running appliance.
 type Gate struct {
@@ -175,7 +179,7 @@ func (g *Gate) reopen(ctx context.Context) *session {
 // announce says once that the gate is ready: its present scanners are open, and
 // it has a roster if central can give it one.
 func (g *Gate) announce(ctx context.Context) {
-	deadline := time.Now().Add(g.cfg.ReadyWait)
+	start := time.Now()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -186,8 +190,12 @@ func (g *Gate) announce(ctx context.Context) {
 		}
 		s := g.current.Load()
 		st := s.engine.Status()
-		served := st.Caught || st.Failing || time.Now().After(deadline)
+		waited := time.Since(start)
+		served := st.Caught || st.Failing || waited > g.cfg.ReadyWait || st.Ready && waited > rosterWait
 		if served && s.scannersSettled() {
+			if st.Fault != "" {
+				g.cfg.Logger.Error("this gate needs attention", "fault", st.Fault)
+			}
 			if err := g.cfg.Ready(g.front.url); err != nil {
 				g.cfg.Logger.Warn("ready line", "err", err)
 			}

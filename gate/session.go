@@ -251,6 +251,13 @@ func (g *Gate) scanner(spec lane.Spec) (hardware.Scanner, error) {
 		return nil, fmt.Errorf("lane %s: %w", spec.Name, err)
 	}
 	cfg.Now, cfg.Rand = g.cfg.Now, rand.Float64
+	cfg.OnStatus = func(st hardware.Status) {
+		if st.Problem != "" {
+			g.cfg.Logger.Warn("scanner", "lane", spec.Name, "state", st.State.String(), "problem", st.Problem)
+			return
+		}
+		g.cfg.Logger.Info("scanner", "lane", spec.Name, "state", st.State.String(), "device", st.Device)
+	}
 	switch {
 	case cfg.Settle != 0: // the URL has its own
 	case g.cfg.Settle == 0:

@@ -30,6 +30,7 @@ const (
 	ReasonEmergency     Reason = "emergency"
 	ReasonDeviceFault   Reason = "device_fault"
 	ReasonNotReady      Reason = "not_ready"
+	ReasonLaneFault     Reason = "lane_fault"
 )
 
 // Reasons lists every code this version knows, in append-only order.
@@ -38,7 +39,7 @@ func Reasons() []Reason {
 		ReasonAdmitted, ReasonReentry, ReasonExited, ReasonSameCode, ReasonDuplicate, ReasonUnknown, ReasonMalformed,
 		ReasonBadSignature, ReasonWrongEvent, ReasonWrongZone, ReasonRevoked, ReasonUnpaid, ReasonCancelled,
 		ReasonTooEarly, ReasonTooLate, ReasonDayLimit, ReasonTotalLimit, ReasonMustExitFirst, ReasonNotInside,
-		ReasonOverride, ReasonEmergency, ReasonDeviceFault, ReasonNotReady,
+		ReasonOverride, ReasonEmergency, ReasonDeviceFault, ReasonNotReady, ReasonLaneFault,
 	}
 }
 
@@ -76,6 +77,7 @@ func sentences() map[Reason]string {
 		ReasonOverride:      "A supervisor decided.",
 		ReasonEmergency:     "Emergency opening.",
 		ReasonDeviceFault:   "This gate cannot record admissions. It is not the guest's fault: use another lane and call support.",
+		ReasonLaneFault:     "This lane is not set up for this event. It is not the guest's fault: use another lane and call support.",
 		ReasonNotReady:      "This gate has no ticket list yet. It is not the guest's fault: use another lane.",
 	}
 }

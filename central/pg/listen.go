@@ -99,6 +99,10 @@ func (l *Listener) listen(ctx context.Context) (began bool, err error) {
 	}
 }
 
+// pingWaitMin is how long a tried connection has to answer at the least: a busy
+// server is not a lost one.
+const pingWaitMin = 5 * time.Second
+
 // next waits for one notification and hands it on. After a silence of
 // PingEvery it tries the connection instead.
 func (l *Listener) next(ctx context.Context, conn *pgx.Conn) error {
@@ -112,7 +116,7 @@ func (l *Listener) next(ctx context.Context, conn *pgx.Conn) error {
 	if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) || conn.IsClosed() {
 		return fmt.Errorf("await notification: %w", err)
 	}
-	probe, cancel := context.WithTimeout(ctx, l.cfg.PingEvery)
+	probe, cancel := context.WithTimeout(ctx, max(l.cfg.PingEvery, pingWaitMin))
 	defer cancel()
 	if err := conn.Ping(probe); err != nil {
 		return fmt.Errorf("try silent connection: %w", err)

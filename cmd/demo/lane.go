@@ -55,7 +55,8 @@ func (l *lane) flag() string {
 	return fmt.Sprintf("name=%s,zone=main,direction=in,scanner=serial:%s?baud=115200", l.name, l.port.Path())
 }
 
-// present sends a code as the scanner does.
+// present sends a code as the scanner does. One that was begun is sent whole, also
+// when ctx ends meanwhile: it is waited for.
 func (l *lane) present(ctx context.Context, s scan) error {
 	l.mu.Lock()
 	l.waiting = append(l.waiting, s)
@@ -66,8 +67,8 @@ func (l *lane) present(ctx context.Context, s scan) error {
 		if _, err := l.port.Write(b[:n]); err != nil {
 			return fmt.Errorf("lane %s: %w", l.name, err)
 		}
-		if b = b[n:]; len(b) > 0 && !pause(ctx, packetGap) {
-			return nil
+		if b = b[n:]; len(b) > 0 {
+			pause(context.WithoutCancel(ctx), packetGap)
 		}
 	}
 	return nil

@@ -28,6 +28,8 @@ const (
 
 func main() {
 	unix.Umask(0o077) // whatever a gate writes is for its own user
+	// Whoever reads the decision log from a pipe may go away; the lanes stay.
+	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))

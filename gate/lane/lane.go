@@ -11,10 +11,10 @@ import (
 	"gatehouse/hardware"
 )
 
-// ReadsMax bounds the reads that wait for a lane. A person stands still until
-// the answer is shown, so what is beyond it is a scanner gone wild: the driver
+// ReadsMax bounds the reads that wait for a lane: as many codes as a scanner that
+// stored them sends in one go. What is beyond it is a scanner gone wild; the driver
 // drops the newest and counts it.
-const ReadsMax = 8
+const ReadsMax = 1024
 
 // Decider answers a read; *engine.Engine is one.
 type Decider interface {

@@ -147,8 +147,15 @@ func (n *Node) refused(now time.Time, kind CallKind, a Answer, out *Output) {
 	if kind == CallHello {
 		l.online = false
 	}
-	l.failed(now, kind, time.Duration(e.RetryMS)*time.Millisecond)
+	pause := time.Duration(e.RetryMS) * time.Millisecond
+	if n.locked {
+		pause = max(pause, withdrawnPause)
+	}
+	l.failed(now, kind, pause)
 }
+
+// withdrawnPause is how often a gate that was withdrawn asks whether it still is.
+const withdrawnPause = time.Minute
 
 // stop pushes no more of an incarnation that central cannot take, until the next
 // hello: sending it again changes nothing. Later incarnations go on.

@@ -163,8 +163,16 @@ func (l *link) unsent() int64 {
 }
 
 // done ends a call well: the next of its kind may follow after pause.
+// After an outage the others need not sit out their pauses.
 func (l *link) done(now time.Time, kind CallKind, pause time.Duration) {
 	l.talks[kind] = talk{due: now.Add(pause)}
+	if !l.online {
+		for i := range l.talks {
+			if t := &l.talks[i]; !t.busy && t.failures > 0 {
+				*t = talk{}
+			}
+		}
+	}
 	l.online = true
 }
 

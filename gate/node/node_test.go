@@ -245,6 +245,17 @@ func TestABrokenJournalFailsClosed(t *testing.T) {
 	require.Empty(t, w.entries)
 }
 
+func TestALaneIntoNowhereBlamesNobody(t *testing.T) {
+	w := ready(t, func(c *node.Config) { c.Lanes[0].Zone = "nozone" })
+	d := w.scanNo(laneIn, 1)
+	require.Equal(t, syncproto.ReasonLaneFault, d.Reason)
+	require.Empty(t, w.entries, "and nothing is held against the ticket")
+	st := w.n.Status(w.now)
+	require.Contains(t, st.Fault, "nozone")
+	require.False(t, st.Lanes[0].Ready)
+	require.Equal(t, node.Admit, w.scanNo(laneIn2, 1).Decision)
+}
+
 func TestTimeOfEntriesNeverGoesBack(t *testing.T) {
 	w := ready(t, func(c *node.Config) { c.Last = syncproto.HLCAt(start.Add(time.Hour)) })
 	last := syncproto.HLCAt(start.Add(time.Hour))
@@ -263,7 +274,7 @@ func TestVerifyLeavesNoTrace(t *testing.T) {
 	for range 2 {
 		require.Equal(t, node.Admit, w.n.Verify(w.now, "", "", text).Decision)
 	}
-	require.Equal(t, syncproto.ReasonWrongZone, w.n.Verify(w.now, "nowhere", syncproto.In, text).Reason)
+	require.Equal(t, syncproto.ReasonLaneFault, w.n.Verify(w.now, "nowhere", syncproto.In, text).Reason)
 	require.Equal(t, node.Admit, w.scanNo(laneIn, 1).Decision)
 	require.Equal(t, int64(1), w.n.Status(w.now).Counts.Admitted)
 }

@@ -58,7 +58,7 @@ func (n *Node) scan(now time.Time, in Scan, out *Output) {
 		return
 	}
 	d := &out.Decision
-	*d = n.decide(now, l.lane, in.Text, code)
+	*d = n.decide(now, l, in.Text, code)
 	if out.Journal = journalled(d); out.Journal {
 		n.reserve(now, l, out)
 	}
@@ -90,7 +90,8 @@ func (l *laneState) guard(now time.Time, within time.Duration, code syncproto.Co
 // remember keeps an answer for the guard. A device problem is not an answer to the
 // guest: the next read tries again.
 func (l *laneState) remember(now time.Time, d Decision) {
-	if d.Reason == syncproto.ReasonDeviceFault || d.Reason == syncproto.ReasonNotReady {
+	switch d.Reason {
+	case syncproto.ReasonDeviceFault, syncproto.ReasonNotReady, syncproto.ReasonLaneFault:
 		return
 	}
 	for i := range l.recent {
@@ -107,7 +108,7 @@ func (l *laneState) remember(now time.Time, d Decision) {
 // reserved, counted or journalled. An empty zone is the first of the perimeter,
 // an empty direction is in.
 func (n *Node) Verify(now time.Time, zone string, dir syncproto.Direction, text []byte) Decision {
-	var lane admission.Lane
+	l := laneState{}
 	if r := n.know.rules; r != nil {
 		if zone == "" {
 			zone = r.Perimeter()
@@ -115,12 +116,14 @@ func (n *Node) Verify(now time.Time, zone string, dir syncproto.Direction, text 
 		if dir == "" {
 			dir = syncproto.In
 		}
-		lane, _ = r.Lane(zone, dir) // a zone the event does not have opens nothing
+		var err error
+		l.lane, err = r.Lane(zone, dir)
+		l.ok = err == nil
 	}
-	return n.decide(now, lane, text, n.hasher.Sum(text))
+	return n.decide(now, &l, text, n.hasher.Sum(text))
 }
 
-func (n *Node) decide(now time.Time, lane admission.Lane, text []byte, hash syncproto.CodeHash) Decision {
+func (n *Node) decide(now time.Time, l *laneState, text []byte, hash syncproto.CodeHash) Decision {
 	d := Decision{Decision: Deny, Code: hash, At: time.UnixMilli(n.clock.correct(now))}
 	switch {
 	case n.broken, n.locked:
@@ -128,6 +131,9 @@ func (n *Node) decide(now time.Time, lane admission.Lane, text []byte, hash sync
 		return d
 	case n.know.rules == nil:
 		d.Reason = syncproto.ReasonNotReady
+		return d
+	case !l.ok:
+		d.Reason = syncproto.ReasonLaneFault
 		return d
 	}
 	code, err := credential.Parse(text)
@@ -142,7 +148,7 @@ func (n *Node) decide(now time.Time, lane admission.Lane, text []byte, hash sync
 	if d.Reason = reason; reason != "" {
 		return d
 	}
-	v := admission.Decide(n.know.rules, lane, t, n.know.history[t.No].usageOrNil(), n.clock.correct(now))
+	v := admission.Decide(n.know.rules, l.lane, t, n.know.history[t.No].usageOrNil(), n.clock.correct(now))
 	d.Decision, d.Reason, d.Of = decisionOf(v.Kind), v.Reason, n.know.use(t.No, v.Of)
 	return d
 }
@@ -162,7 +168,7 @@ func decisionOf(k syncproto.Kind) string {
 func journalled(d *Decision) bool {
 	switch d.Reason {
 	case syncproto.ReasonMalformed, syncproto.ReasonUnknown, syncproto.ReasonBadSignature,
-		syncproto.ReasonDeviceFault, syncproto.ReasonNotReady:
+		syncproto.ReasonDeviceFault, syncproto.ReasonNotReady, syncproto.ReasonLaneFault:
 		return false
 	}
 	return true

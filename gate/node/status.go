@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"time"
 
 	"gatehouse/syncproto"
@@ -96,7 +97,11 @@ func (n *Node) Status(now time.Time) Status {
 		s.Counts.Reasons[r] = c
 	}
 	for i := range n.lanes {
-		s.Lanes = append(s.Lanes, LaneStatus{LaneConfig: n.lanes[i].LaneConfig, Ready: n.lanes[i].ok})
+		l := &n.lanes[i]
+		s.Lanes = append(s.Lanes, LaneStatus{LaneConfig: l.LaneConfig, Ready: l.ok})
+		if s.Fault == "" && s.Ready && !l.ok {
+			s.Fault = fmt.Sprintf("lane %s leads to zone %q, which the event does not have; it has %q", l.Name, l.Zone, n.know.rules.ZoneNames())
+		}
 	}
 	return s
 }

@@ -119,6 +119,19 @@ func (cfg Config) logFile() string    { return filepath.Join(cfg.home(), "postgr
 func (cfg Config) usersLock() string  { return filepath.Join(cfg.home(), "users.lock") }
 func (cfg Config) keeperLock() string { return filepath.Join(cfg.home(), "keeper.lock") }
 
+// Exists reports whether the data directory dir holds a cluster, whole or damaged.
+// It changes nothing.
+func Exists(dir string) (bool, error) {
+	_, err := os.Lstat(Config{Dir: dir}.cluster())
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for a Postgres cluster: %w", err)
+	}
+	return true, nil
+}
+
 // address is how to reach a running cluster.
 type address struct {
 	socket   string
