@@ -46,6 +46,7 @@ type Central struct {
 	ping    func(ctx context.Context) error
 	seal    func(ctx context.Context, stream uuid.UUID) error
 	backlog func(ctx context.Context) (rows int64, err error)
+	epoch   func(ctx context.Context) (uuid.UUID, error)
 	close   func()
 }
 
@@ -64,6 +65,7 @@ func Open(ctx context.Context, cfg Config) (*Central, error) {
 		logger: cfg.Logger, ping: pool.Ping, close: pool.Close,
 		seal:    func(ctx context.Context, stream uuid.UUID) error { return roster.SealNow(ctx, pool, stream) },
 		backlog: func(ctx context.Context) (int64, error) { return roster.Backlog(ctx, pool) },
+		epoch:   func(ctx context.Context) (uuid.UUID, error) { return roster.NewEpoch(ctx, pool) },
 	}
 	if err := c.build(ctx, cfg, &parts{
 		programme: programme.Config{Pool: pool, CreateStream: roster.CreateStream},
@@ -132,6 +134,13 @@ func (c *Central) Release(ctx context.Context, event syncproto.EventNo, which fl
 		return 0, err
 	}
 	return c.Checkin.Trust(ctx, gate.ID)
+}
+
+// NewEpoch declares that the database was restored from a backup: each gate takes
+// a new snapshot, and sends what central lacks of its journal.
+func (c *Central) NewEpoch(ctx context.Context) error {
+	_, err := c.epoch(ctx)
+	return err
 }
 
 // sealPatience is how long Publish tries.

@@ -199,6 +199,21 @@ func TestAQuarantineIsSeenAndEnded(t *testing.T) {
 	seen("0", false)
 }
 
+func TestGatesBeginAnewAfterARestore(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	client, reply := s.enrol(t)
+	page, err := client.Changes(t.Context(), syncproto.ChangesRequest{Stream: reply.Stream})
+	require.NoError(t, err)
+	require.NoError(t, s.NewEpoch(t.Context()))
+	_, err = client.Changes(t.Context(), syncproto.ChangesRequest{Stream: reply.Stream, Cursor: page.Next})
+	refusal := syncproto.AsError(err)
+	require.NotNil(t, refusal, "%v", err)
+	require.Equal(t, []string{string(syncproto.CodeResync), syncproto.ResyncEpoch}, []string{string(refusal.Code), refusal.Reason})
+	_, err = client.Manifest(t.Context(), reply.Stream)
+	require.NoError(t, err)
+}
+
 func TestStopLetsParkedReadersGo(t *testing.T) {
 	t.Parallel()
 	s := serve(t)

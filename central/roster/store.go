@@ -112,8 +112,8 @@ func CreateStream(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, strea
 }
 
 // NewEpoch declares that the database was restored from a backup: every cursor
-// and snapshot of before is void, and gates bootstrap anew. The restore runbook
-// calls it before central serves again. Gates stay in step without it as long as
+// and snapshot of before is void, and gates bootstrap anew. `central restored`
+// calls it, before central serves again. Gates stay in step without it as long as
 // the log has not grown past them with other contents, which the tags reveal.
 func NewEpoch(ctx context.Context, db pg.Beginner) (uuid.UUID, error) {
 	var epoch uuid.UUID

@@ -30,7 +30,7 @@ func TestMisuseIsOneLineAndCodeTwo(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for name, c := range map[string]struct{ args, want string }{
-		"nothing":            {"", "needs one of attendance, event, gate, key, serve, ticket"},
+		"nothing":            {"", "needs one of attendance, event, gate, key, restored, serve, ticket"},
 		"unknown command":    {"tickets", `"tickets" is not a command of central, which has`},
 		"group alone":        {"ticket", "central ticket needs one of codes, import, qr, reissue, revoke"},
 		"unknown below":      {"gate find", `"find" is not a command of central gate`},
@@ -65,5 +65,27 @@ func TestMisuseIsOneLineAndCodeTwo(t *testing.T) {
 			require.Equal(t, 1, strings.Count(errs.String(), "\n"))
 			require.Empty(t, out.String())
 		})
+	}
+}
+
+// What an operator must not find out at the door is in the help.
+func TestHelpSaysWhatIsEasilyMistaken(t *testing.T) {
+	t.Parallel()
+	for command, wants := range map[string][]string{
+		"event create": {"at most 64 zones", "decide no admission", "entries_total of 1", "go by open whatever it says"},
+		"gate token":   {"a week at most", "carries the URL"},
+		"gate list":    {"quarantined:", "central gate release"},
+		"gate revoke":  {"it goes on admitting", "--device"},
+		"key rotate":   {"central ticket reissue"},
+		"restored":     {"Serve last"},
+		"serve":        {"it is made if it is not there"},
+	} {
+		var out, errs bytes.Buffer
+		a := &app{out: &out, err: &errs}
+		require.Zero(t, a.run(t.Context(), append(strings.Fields(command), "--help")), command)
+		text := strings.Join(strings.Fields(out.String()), " ")
+		for _, want := range wants {
+			require.Contains(t, text, want, command)
+		}
 	}
 }

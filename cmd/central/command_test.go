@@ -43,6 +43,8 @@ func TestEverythingFromTheCommandLine(t *testing.T) {
 	require.Equal(t, "NAME  STATE  ENROLLED  LAST SEEN  DEVICE\n", must(t, with("gate", "list", "--event", "1")...))
 	require.Empty(t, must(t, with("key", "rotate", "--purpose", "ticket")...))
 
+	require.Empty(t, must(t, with("restored")...))
+
 	var count map[string]any
 	require.NoError(t, json.Unmarshal([]byte(must(t, with("attendance", "--event", "1", "--json")...)), &count))
 	require.InDelta(t, 3, count["tickets"], 0)
@@ -70,6 +72,30 @@ func TestEverythingFromTheCommandLine(t *testing.T) {
 		require.Equal(t, 1, strings.Count(r.err, "\n"), r.err)
 		require.Empty(t, r.out, args)
 	}
+}
+
+func TestOnlyServeAndEventCreateBeginACentral(t *testing.T) {
+	t.Parallel()
+	missing, empty := dataDir(t), dataDir(t)
+	require.NoError(t, os.Mkdir(empty, 0o755))
+	sheet := file(t, "t.csv", sheet("A", 1))
+	for _, args := range []string{
+		"attendance --event 1", "attendance --event 1 --json", "ticket import --event 1 " + sheet, "ticket codes --event 1",
+		"ticket qr --event 1 --reference A --out " + filepath.Join(t.TempDir(), "a.png"), "ticket revoke --event 1 --reference A --reason x",
+		"ticket reissue --event 1 --reference A", "gate token --event 1 --name N", "gate list --event 1", "gate revoke --event 1 --name N --reason x",
+		"gate release --event 1 --name N --reason x", "key rotate --purpose online", "restored",
+	} {
+		for _, data := range []string{missing, empty} {
+			r := run(t, append(strings.Fields(args), "--data", data)...)
+			require.Equal(t, exitFailure, r.code, args)
+			require.Equal(t, "central: there is no central in "+data+": give the data directory of `central serve`, or begin one with `central event create`\n", r.err)
+			require.Empty(t, r.out)
+		}
+	}
+	require.NoDirExists(t, missing)
+	left, err := os.ReadDir(empty)
+	require.NoError(t, err)
+	require.Empty(t, left)
 }
 
 func TestQRCodeIsDrawnByExtension(t *testing.T) {

@@ -16,10 +16,17 @@ import (
 )
 
 // where are the flags that say which database a command works on.
-type where struct{ data, url string }
+type where struct {
+	data, url string
+	makes     bool // a data directory that is not there yet
+}
 
 func (w *where) add(c *cobra.Command) {
-	c.Flags().StringVar(&w.data, "data", "", "data directory of central; it is made if it is not there (required without --database-url)")
+	made := ""
+	if w.makes {
+		made = "; it is made if it is not there"
+	}
+	c.Flags().StringVar(&w.data, "data", "", "data directory of central"+made+" (required without --database-url)")
 	c.Flags().StringVar(&w.url, "database-url", "", "postgres:// URL of a database of yours, instead of the private one under --data;\na password is better kept in PGPASSWORD or a .pgpass file than on a command line")
 }
 
@@ -37,6 +44,9 @@ func (a *app) open(ctx context.Context, w *where, logger *slog.Logger) (*session
 	s := &session{}
 	url := w.url
 	if url == "" {
+		if err := w.find(); err != nil {
+			return nil, err
+		}
 		cluster, err := attach(ctx, w.data, logger)
 		if err != nil {
 			return nil, err
@@ -48,6 +58,19 @@ func (a *app) open(ctx context.Context, w *where, logger *slog.Logger) (*session
 		return nil, errors.Join(err, s.detach())
 	}
 	return s, nil
+}
+
+// find makes sure that there is a data directory, where the command is not one
+// that makes it: a path that was mistyped must not become an empty central.
+func (w *where) find() error {
+	if w.makes {
+		return nil
+	}
+	found, err := privatepg.Exists(w.data)
+	if err == nil && !found {
+		err = fmt.Errorf("there is no central in %s: give the data directory of `central serve`, or begin one with `central event create`", w.data)
+	}
+	return err
 }
 
 // attach makes the private Postgres of a data directory run, and keeps it running

@@ -20,7 +20,7 @@ func eventCommand(a *app) *cobra.Command {
 }
 
 func eventCreateCommand(a *app) *cobra.Command {
-	var w where
+	w := where{makes: true}
 	c := &cobra.Command{
 		Use:   "create --data DIR FILE.yaml",
 		Short: "Make an event from a file, published at once, and print its number",
@@ -41,7 +41,15 @@ func eventCreateCommand(a *app) *cobra.Command {
       entries_total: 1              # default: 1; 0 or unlimited
       entries_per_day: unlimited    # default: unlimited
       reentry: none                 # none (default), after_exit or free
-  policy: {partition: open, claim_wait_ms: 0}      # the defaults; open, home or closed`,
+  policy: {partition: open, claim_wait_ms: 0}      # the defaults; open, home or closed
+
+starts_at, ends_at and venue are shown and decide no admission: give the hours of a
+ticket type in valid_from and valid_until. An event has at most 64 zones. With
+reentry after_exit or free an entries_total of 1 means one ticket that may come in
+again, without a limit; a greater total limits all entries together.
+
+policy is stored and sent to the gates, which go by open whatever it says: a gate
+that cannot reach central admits on what it knows itself.`,
 		Example: "  central event create --data /var/lib/gatehouse fair.yaml\n  central event create --data /var/lib/gatehouse - <fair.yaml",
 		Args:    arguments("FILE.yaml"),
 		RunE: func(c *cobra.Command, args []string) error {

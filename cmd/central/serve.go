@@ -25,7 +25,7 @@ type serveFlags struct {
 }
 
 func serveCommand(a *app) *cobra.Command {
-	var f serveFlags
+	f := serveFlags{where: where{makes: true}}
 	c := &cobra.Command{
 		Use:   "serve --data DIR --listen ADDR",
 		Short: "Serve the gates and the attendance page until it is stopped",

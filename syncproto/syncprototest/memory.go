@@ -192,7 +192,7 @@ func (m *Memory) ReleaseDevice(id uuid.UUID) error {
 	return m.tellLocked(d.event, told...)
 }
 
-// NewEpoch does what the runbook does after a restore: cursors of before are of
+// NewEpoch does what an operator does after a restore: cursors of before are of
 // another history.
 func (m *Memory) NewEpoch() error {
 	m.mu.Lock()

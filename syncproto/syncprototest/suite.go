@@ -37,7 +37,7 @@ type Central struct {
 	RevokeDevice func(t testing.TB, device uuid.UUID)
 	// Release takes a gate out of quarantine.
 	Release func(t testing.TB, device uuid.UUID)
-	// NewEpoch does what the runbook does after central was restored.
+	// NewEpoch says that central was restored from a backup.
 	NewEpoch func(t testing.TB)
 	// Trim seals what there is and forgets the event's log up to its head.
 	Trim func(t testing.TB, event syncproto.EventNo)
