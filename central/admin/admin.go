@@ -1,6 +1,6 @@
-// Package admin is central's console: for now the list of events and, for each,
-// who is in. It is a surface: it reads features through interfaces and holds no
-// rules and no SQL.
+// Package admin is central's console: the list of events and, for each, who is in.
+// It is a surface: it reads features through interfaces and holds no rules and no
+// SQL.
 package admin
 
 import (

@@ -30,9 +30,15 @@ func gateTokenCommand(a *app) *cobra.Command {
 		valid time.Duration
 	)
 	c := &cobra.Command{
-		Use:     "token --data DIR --event ID --name NAME",
-		Short:   "Print a one-time token with which a gate enrols",
-		Example: "  central gate token --data /var/lib/gatehouse --event 1 --name North\n  gate enrol --data /var/lib/gate --central http://127.0.0.1:8080 --token GH1-…",
+		Use:   "token --data DIR --event ID --name NAME",
+		Short: "Print a one-time token with which a gate enrols",
+		Long: `Print a token with which one box enrols as a gate, once, within 15 minutes unless
+--valid says otherwise; a week at most. The token carries the URL that the last
+central serve was reached under (its --public-url, or the address that it listened
+on) and the fingerprint of central's key, which is all that the gate will trust:
+carry it to the box by a way that you trust. If no serve was reached under a URL yet,
+gate enrol needs --central.`,
+		Example: "  central gate token --data /var/lib/gatehouse --event 1 --name North\n  gate enrol --data /var/lib/gate --token GH1-…",
 		Args:    arguments(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), &w, func(s *session) error {
@@ -48,7 +54,7 @@ func gateTokenCommand(a *app) *cobra.Command {
 	w.add(c)
 	addEvent(c, &event)
 	addName(c, &name)
-	c.Flags().DurationVar(&valid, "valid", syncproto.TokenValidity, "how long the token can be used")
+	c.Flags().DurationVar(&valid, "valid", syncproto.TokenValidity, "how long the token can be used, such as 2h; a week (168h) at most")
 	return c
 }
 

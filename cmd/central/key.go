@@ -29,7 +29,10 @@ func keyRotateCommand(a *app) *cobra.Command {
 		Long: `Make a new signing key and use it from now on.
 
 ticket: new codes are signed with it; codes that were given out stay valid. A gate
-that has not been connected since refuses new tickets it has not heard of.
+that has not been connected since refuses new tickets it has not heard of. If the old
+key may be known to somebody, this is half of it: codes signed with it go on being
+good, so give each ticket a new code as well, with central ticket reissue. Gates that
+have not heard of a ticket number still admit a code of it that the old key signed.
 online: pages to gates are signed with it a minute later, when connected gates have
 heard of it; the key before it stays valid for a day.`,
 		Example: "  central key rotate --data /var/lib/gatehouse --purpose ticket\n  central key rotate --data /var/lib/gatehouse --purpose online",
