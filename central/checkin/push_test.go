@@ -4,11 +4,13 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/central/checkin"
 	"gatehouse/central/fleet"
 	"gatehouse/syncproto"
+	"gatehouse/syncproto/syncprototest"
 )
 
 func TestPushStoresAndAcknowledges(t *testing.T) {
@@ -350,4 +352,89 @@ func TestManyGatesAndTheSameTickets(t *testing.T) {
 	require.Equal(t, tickets*(gates-1), a.DoubleAdmissions)
 	require.Equal(t, tickets, b.count(`SELECT count(*) FROM checkin_entry WHERE outcome = 'first'`), "one first for each ticket")
 	b.requireSettled()
+}
+
+// hello tells central which incarnation a gate has opened, as a start does.
+func (b *bundle) hello(g *gate, incarnation uuid.UUID) {
+	b.t.Helper()
+	b.exec(`UPDATE gate SET incarnation = $2 WHERE device_id = $1`, g.Device, incarnation)
+}
+
+func (b *bundle) quarantined(g *gate) bool {
+	b.t.Helper()
+	d, err := b.fleet.Device(b.t.Context(), g.Device)
+	require.NoError(b.t, err)
+	return d.Quarantined()
+}
+
+// copied is a box with the same key whose journal goes on from where g's is.
+func (b *bundle) copied(g *gate) *gate {
+	c := &gate{name: g.name, Chain: &syncprototest.Chain{Device: g.Device, Key: g.Key, Event: g.Event}}
+	c.Chain = syncprototest.NewChain(g.Device, g.Key, g.Event, syncprototest.Incarnation(b.now, uuid.NewString()), g.Last(), b.now)
+	return c
+}
+
+func TestACopyThatGoesOnBesideItsOriginalIsFound(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	g := b.gate("north")
+	b.take(g)
+	b.hello(g, g.Incarnation)
+	twin := b.copied(g)
+	b.hello(g, twin.Incarnation)
+	twin.Admit(1, b.now)
+	b.take(twin)
+	require.False(t, b.quarantined(g), "one box that was restarted looks just like it")
+	e := g.Admit(2, b.now) // and now the first one goes on
+	b.take(g)
+	require.True(t, b.quarantined(g))
+	require.Equal(t, "untrusted", b.outcome(e))
+	b.requireSettled()
+}
+
+func TestCopiesOfAStoppedBoxAreFound(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	g := b.gate("north")
+	b.take(g)
+	one, two := b.copied(g), b.copied(g)
+	b.hello(g, one.Incarnation)
+	b.take(one)
+	b.hello(g, two.Incarnation)
+	b.take(two)
+	require.False(t, b.quarantined(g), "a disk that was set back once looks just like it")
+	one.Admit(1, b.now)
+	b.take(one)
+	require.True(t, b.quarantined(g))
+}
+
+func TestHonestGatesAreNotTakenForCopies(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	g := b.gate("north")
+	b.take(g)
+	b.hello(g, g.Incarnation)
+	first := g.Chain
+	g.Admit(1, b.now) // not sent before the box was started again, twice
+	g.open(b.now + 1000)
+	second := g.Chain
+	g.Admit(2, b.now+1000)
+	g.open(b.now + 2000)
+	g.Admit(3, b.now+2000)
+	b.hello(g, g.Incarnation)
+	third := g.Chain
+	for _, chain := range []*syncprototest.Chain{first, second, third} {
+		b.take(&gate{Chain: chain})
+	}
+	require.False(t, b.quarantined(g), "what was left unsent lies on its way")
+	// A central that was set back knows the hello of before.
+	b.hello(g, first.Incarnation)
+	g.Admit(4, b.now+3000)
+	b.take(g)
+	require.False(t, b.quarantined(g))
+	// And it may lack what lies between.
+	g.open(b.now + 4000)
+	g.open(b.now + 5000)
+	b.take(g)
+	require.False(t, b.quarantined(g))
 }

@@ -20,6 +20,7 @@ type owner struct {
 	rulesRev    int64
 	revoked     bool
 	quarantined bool
+	copied      bool // found in this push: two boxes have its key
 	trusted     syncproto.Ref
 }
 
@@ -30,20 +31,21 @@ func (o owner) trusts(ref syncproto.Ref) bool {
 	if o.revoked {
 		return ref.Incarnation == o.trusted.Incarnation && ref.Seq <= o.trusted.Seq
 	}
-	return !o.quarantined
+	return !o.quarantined && !o.copied
 }
 
 // Push stores entries durably and judges the tickets they are about. The caller
 // has verified the chain and its signature against the key of req.Device, which
 // need not be the device that pushes. Sending a push again changes nothing.
 // Refusals are *syncproto.Error: CodeGap where entries before are missing,
-// CodeFork where other entries are stored (which quarantines the owner),
-// CodeForbidden for a chain of another event.
+// CodeFork where other entries are stored, CodeForbidden for a chain of another
+// event. A fork quarantines the owner, and so does a device that goes on in a line
+// which its own last hello has left: there are two of it.
 func (s *Service) Push(ctx context.Context, pusher uuid.UUID, req syncproto.PushRequest) (syncproto.PushReply, error) {
 	var reply syncproto.PushReply
-	var stream uuid.UUID
+	var own owner
 	err := s.books.inFold(ctx, func(tx pgx.Tx) (err error) {
-		reply, stream, err = s.push(ctx, tx, pusher, req)
+		reply, own, err = s.push(ctx, tx, pusher, req)
 		return err
 	})
 	if refusal := syncproto.AsError(err); refusal != nil && refusal.Code == syncproto.CodeFork {
@@ -55,41 +57,51 @@ func (s *Service) Push(ctx context.Context, pusher uuid.UUID, req syncproto.Push
 	if err != nil {
 		return syncproto.PushReply{}, fmt.Errorf("take push: %w", err)
 	}
-	s.cfg.Touch(stream)
+	s.cfg.Touch(own.stream)
+	if own.copied {
+		if err := s.cfg.Quarantine(ctx, req.Device); err != nil {
+			return reply, fmt.Errorf("quarantine copied device: %w", err)
+		}
+	}
 	return reply, nil
 }
 
 // push is Push within its transaction. The watermark goes last.
-func (s *Service) push(ctx context.Context, tx pgx.Tx, pusher uuid.UUID, req syncproto.PushRequest) (syncproto.PushReply, uuid.UUID, error) {
+func (s *Service) push(ctx context.Context, tx pgx.Tx, pusher uuid.UUID, req syncproto.PushRequest) (syncproto.PushReply, owner, error) {
 	var none syncproto.PushReply
 	own, err := lockOwner(ctx, tx, pusher, req.Device)
 	if err != nil {
-		return none, uuid.Nil, err
+		return none, own, err
 	}
 	rules, err := s.books.at(own.event, own.rulesRev)
 	if err != nil {
-		return none, uuid.Nil, err
+		return none, own, err
 	}
 	acked, err := lockJournal(ctx, tx, own.event, req)
 	if err != nil {
-		return none, uuid.Nil, err
+		return none, own, err
 	}
 	if err := continues(ctx, tx, acked, req); err != nil {
-		return none, uuid.Nil, err
+		return none, own, err
 	}
 	fresh := req.Entries
 	if skip := int(acked.Seq+1) - int(req.First); skip > 0 {
 		fresh = fresh[min(skip, len(fresh)):]
 	}
 	if len(fresh) == 0 {
-		return syncproto.PushReply{Acked: acked}, own.stream, nil
-	}
-	if err := takeEntries(ctx, tx, rules, own, req.Device, fresh); err != nil {
-		return none, uuid.Nil, err
+		return syncproto.PushReply{Acked: acked}, own, nil
 	}
 	last := fresh[len(fresh)-1]
+	if pusher == req.Device { // what a peer carries may be of a box that is gone
+		if own.copied, err = goesOnElsewhere(ctx, tx, req.Device, last.Ref()); err != nil {
+			return none, own, err
+		}
+	}
+	if err := takeEntries(ctx, tx, rules, own, req.Device, fresh); err != nil {
+		return none, own, err
+	}
 	acked = syncproto.Position{Ref: last.Ref(), Hash: last.Hash}
-	return syncproto.PushReply{Acked: acked}, own.stream, moveWatermark(ctx, tx, acked, req.HeadSig)
+	return syncproto.PushReply{Acked: acked}, own, moveWatermark(ctx, tx, acked, req.HeadSig)
 }
 
 // lockOwner reads the device that a chain is of. The lock makes a revocation wait

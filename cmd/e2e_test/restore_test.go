@@ -56,9 +56,10 @@ func TestAGateRestoredFromAnImageLosesNothing(t *testing.T) {
 	require.Regexp(t, `(?m)^North\s+quarantined`, e.must(t, "gate", "list"))
 }
 
-// Two boxes with the same disk both go on admitting, and central keeps what
-// each of them did.
-func TestAClonedGateLosesNothing(t *testing.T) {
+// Two boxes with the same disk both go on admitting. Central finds it out when the
+// first goes on after the second said hello, keeps what each of them does from then
+// on without trusting it, and counts all of it once an operator has looked.
+func TestAClonedGateIsFoundAndLosesNothing(t *testing.T) {
 	t.Parallel()
 	e := theTown(t).newFestival(t)
 	people := e.people(t, 5)
@@ -82,9 +83,13 @@ func TestAClonedGateLosesNothing(t *testing.T) {
 	clone.restart(t)
 	clone.expect(t, "N1", people[3].code, "admit admitted")
 	clone.untilSynced(t)
+	require.Regexp(t, `(?m)^North\s+quarantined`, e.must(t, "gate", "list"))
+	require.Equal(t, 2, e.attendance(t).Admitted, "what each did before it was found out")
 	// The genesis that both have from before they parted is one row.
 	rows := len(g.journal(t)) + len(clone.journal(t)) - 1
 	require.EqualValues(t, rows, e.attendance(t).ByGate["North"].JournalRows)
+	clone.stop(t)
+	e.must(t, "gate", "release", "--name", "North", "--reason", "the spare is off")
 	require.Equal(t, 5, e.attendance(t).Admitted)
 }
 

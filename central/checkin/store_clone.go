@@ -1,0 +1,63 @@
+package checkin
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"gatehouse/syncproto"
+)
+
+// goesOnElsewhere tells a copied box: it reports whether new entries up to last
+// come from a line of the device that its current incarnation does not follow.
+//
+// One box that was restarted, restored or rebuilt leaves a line where it left it.
+// What it may still push of earlier incarnations lies on the way from its current
+// one back to the first, up to the entry that the next one names as its parent.
+// Entries beside or beyond that are made by another box with the same key.
+//
+// The current incarnation is that of the last hello. Nobody is accused while the
+// ways are not known: its genesis may not be here yet, and a central that was set
+// back knows an older hello than the gate's and lacks incarnations in between.
+func goesOnElsewhere(ctx context.Context, tx pgx.Tx, device uuid.UUID, last syncproto.Ref) (bool, error) {
+	var known, follows, ahead, meets bool
+	var until *int64
+	err := tx.QueryRow(ctx, `
+		WITH RECURSIVE here AS (
+			SELECT incarnation FROM gate WHERE device_id = $1
+		), way AS ( -- from the current incarnation back
+			SELECT j.incarnation, j.parent_incarnation, j.parent_seq
+			FROM here
+			JOIN journal_stream j USING (incarnation)
+			UNION -- and not UNION ALL: a forged genesis could name itself
+			SELECT j.incarnation, j.parent_incarnation, j.parent_seq
+			FROM way w
+			JOIN journal_stream j ON j.incarnation = w.parent_incarnation
+		), line AS ( -- from the pushed one back
+			SELECT j.incarnation, j.parent_incarnation
+			FROM journal_stream j
+			WHERE j.incarnation = $2
+			UNION
+			SELECT j.incarnation, j.parent_incarnation
+			FROM line l
+			JOIN journal_stream j ON j.incarnation = l.parent_incarnation
+		)
+		SELECT EXISTS (SELECT FROM way),
+		       EXISTS (SELECT FROM way WHERE incarnation = $2),
+		       EXISTS (SELECT FROM line JOIN here USING (incarnation)),
+		       EXISTS (SELECT FROM line WHERE parent_incarnation IS NULL OR parent_incarnation IN (SELECT incarnation FROM way)),
+		       (SELECT max(parent_seq) FROM way WHERE parent_incarnation = $2)`, device, last.Incarnation,
+	).Scan(&known, &follows, &ahead, &meets, &until)
+	if err != nil {
+		return false, fmt.Errorf("follow incarnations: %w", err)
+	}
+	switch {
+	case !known || ahead: // ahead: the pushed one is the current one, or later than it
+		return false, nil
+	case follows:
+		return until != nil && int64(last.Seq) > *until, nil
+	}
+	return meets, nil
+}
