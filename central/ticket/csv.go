@@ -96,16 +96,42 @@ func (e *FileError) orNil() error {
 	return e
 }
 
-// sheet is a file that was read: which columns it has, and its rows.
+// with is e and what is wrong for one more reason with rows of the same file, in
+// its order. A row that is bad already is not counted again.
+func (e *FileError) with(rows []row, reason string) *FileError {
+	out := FileError{Rows: slices.Clone(e.Rows), More: e.More}
+	listed := make(map[int]int, len(out.Rows))
+	for i, r := range out.Rows {
+		listed[r.Line] = i
+	}
+	var more FileError
+	for _, r := range rows {
+		if i, ok := listed[r.line]; ok {
+			out.Rows[i].Reason += "; " + reason
+		} else if !r.bad {
+			more.report(r.line, r.reference, "%s", reason)
+		}
+	}
+	out.Rows = append(out.Rows, more.Rows...)
+	slices.SortStableFunc(out.Rows, func(a, b RowError) int { return a.Line - b.Line })
+	out.More += more.More + max(0, len(out.Rows)-listedRowsMax)
+	out.Rows = out.Rows[:min(len(out.Rows), listedRowsMax)]
+	return &out
+}
+
+// sheet is a file that was read: which columns it has, its rows, and what is
+// wrong with them. Bad rows whose reference can be read are among the rows.
 type sheet struct {
 	has  map[string]bool
 	rows []row
+	bad  FileError
 }
 
-// row is one ticket as the file has it. A status is known to be one; a type key
-// is not.
+// row is one ticket as the file has it. In a row that is not bad, status and type
+// key are known to be one, and the reference is of no row before.
 type row struct {
 	line      int
+	bad       bool
 	reference string
 	typeKey   string
 	name      string
@@ -115,8 +141,9 @@ type row struct {
 }
 
 // readSheet reads a CSV file (RFC 4180) in UTF-8, with or without a byte order
-// mark, lines ending in LF or CRLF. All bad rows are reported, in a [*FileError].
-func readSheet(r io.Reader) (sheet, error) {
+// mark, lines ending in LF or CRLF. hasType tells which ticket types there are. An
+// error is about the file as a whole; all bad rows are in the sheet.
+func readSheet(r io.Reader, hasType func(key string) bool) (sheet, error) {
 	limited := &io.LimitedReader{R: r, N: FileBytesMax + 1}
 	in, err := skipMark(bufio.NewReaderSize(limited, 64<<10))
 	if err != nil {
@@ -125,7 +152,7 @@ func readSheet(r io.Reader) (sheet, error) {
 	reader := csv.NewReader(in)
 	reader.FieldsPerRecord = -1 // counted here, so that a short row does not end the list
 	reader.ReuseRecord = true
-	p := &sheetParser{reader: reader, seen: map[string]int{}}
+	p := &sheetParser{reader: reader, hasType: hasType, seen: map[string]int{}}
 	if err := p.header(); err != nil {
 		return sheet{}, err
 	}
@@ -135,7 +162,7 @@ func readSheet(r io.Reader) (sheet, error) {
 	if limited.N == 0 {
 		return sheet{}, &FileError{Rows: []RowError{{Line: 1, Reason: fmt.Sprintf("the file is larger than %d bytes; import it in parts", FileBytesMax)}}}
 	}
-	return p.sheet, p.bad.orNil()
+	return p.sheet, nil
 }
 
 // skipMark drops a UTF-8 byte order mark, and refuses UTF-16.
@@ -156,11 +183,11 @@ func skipMark(in *bufio.Reader) (*bufio.Reader, error) {
 
 // sheetParser reads a file row by row.
 type sheetParser struct {
-	reader *csv.Reader
-	order  []string       // column names in the order of the file
-	seen   map[string]int // line of each reference
-	sheet  sheet
-	bad    FileError
+	reader  *csv.Reader
+	hasType func(key string) bool
+	order   []string       // column names in the order of the file
+	seen    map[string]int // line of each reference
+	sheet
 }
 
 // header reads the first row, which names the columns.
@@ -177,7 +204,7 @@ func (p *sheetParser) header() error {
 		}
 		return p.bad.orNil()
 	}
-	p.sheet.has = map[string]bool{}
+	p.has = map[string]bool{}
 	for _, cell := range record {
 		name := strings.ToLower(strings.TrimSpace(cell))
 		switch {
@@ -185,14 +212,14 @@ func (p *sheetParser) header() error {
 			p.bad.report(1, "", "the columns are not separated by commas; save the file as comma-separated CSV")
 		case !slices.Contains(columns(), name):
 			p.bad.report(1, "", "%.60q is not a column; the first line must name the columns, which are %s", name, strings.Join(columns(), ", "))
-		case p.sheet.has[name]:
+		case p.has[name]:
 			p.bad.report(1, "", "column %s is there twice", name)
 		}
-		p.sheet.has[name] = true
+		p.has[name] = true
 		p.order = append(p.order, name)
 	}
 	for _, required := range []string{columnReference, columnType} {
-		if !p.sheet.has[required] && len(p.bad.Rows) == 0 {
+		if !p.has[required] && len(p.bad.Rows) == 0 {
 			p.bad.report(1, "", "column %s is missing; the first line must name the columns", required)
 		}
 	}
@@ -226,7 +253,7 @@ func (p *sheetParser) body() error {
 		if err != nil {
 			return fmt.Errorf("read file: %w", err)
 		}
-		if len(p.sheet.rows) == RowsMax {
+		if len(p.rows) == RowsMax {
 			p.bad.report(p.line(), "", "the file has more than %d rows; import it in parts", RowsMax)
 			return nil
 		}
@@ -239,25 +266,40 @@ func (p *sheetParser) line() int {
 	return line
 }
 
-// row reads one row; it counts only if it is good.
+// row reads one row and reports all that is wrong with it.
 func (p *sheetParser) row(record []string) {
 	out := row{line: p.line()}
 	if len(record) != len(p.order) {
 		p.bad.report(out.line, "", "it has %d %s and the header has %d", len(record), plural(len(record), "cell"), len(p.order))
 		return
 	}
+	var reasons []string
+	legible := true
 	for i, column := range p.order {
-		if reason := out.set(column, strings.TrimSpace(record[i])); reason != "" {
-			p.bad.report(out.line, out.reference, "%s: %s", column, reason)
-			return
+		reason := out.set(column, strings.TrimSpace(record[i]))
+		if column == columnType && reason == "" && !p.hasType(out.typeKey) {
+			reason = fmt.Sprintf("the event has no type %q", out.typeKey)
+		}
+		if reason != "" {
+			reasons = append(reasons, column+": "+reason)
+			legible = legible && column != columnReference
 		}
 	}
-	if first, twice := p.seen[out.reference]; twice {
-		p.bad.report(out.line, out.reference, "the reference is on line %d already", first)
-		return
+	if legible {
+		first, twice := p.seen[out.reference]
+		if twice {
+			reasons = append(reasons, fmt.Sprintf("the reference is on line %d already", first))
+		} else {
+			p.seen[out.reference] = out.line
+		}
+		legible = !twice
 	}
-	p.seen[out.reference] = out.line
-	p.sheet.rows = append(p.sheet.rows, out)
+	if out.bad = len(reasons) > 0; out.bad {
+		p.bad.report(out.line, out.reference, "%s", strings.Join(reasons, "; "))
+	}
+	if legible {
+		p.rows = append(p.rows, out)
+	}
 }
 
 // set puts a cell into its field, or says what is wrong with it.

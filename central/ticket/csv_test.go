@@ -15,6 +15,16 @@ import (
 	"gatehouse/syncproto"
 )
 
+// readRows reads a file of an event that has every type but vip. An error is about
+// the file or its rows.
+func readRows(r io.Reader) (sheet, error) {
+	s, err := readSheet(r, func(key string) bool { return key != "vip" })
+	if err == nil {
+		err = s.bad.orNil()
+	}
+	return s, err
+}
+
 func TestSheetTakesWhatSpreadsheetsWrite(t *testing.T) {
 	t.Parallel()
 	want := []row{
@@ -37,7 +47,7 @@ func TestSheetTakesWhatSpreadsheetsWrite(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, err := readSheet(strings.NewReader(file))
+			s, err := readRows(strings.NewReader(file))
 			require.NoError(t, err)
 			require.Equal(t, want, s.rows)
 		})
@@ -46,11 +56,11 @@ func TestSheetTakesWhatSpreadsheetsWrite(t *testing.T) {
 
 func TestSheetTakesColumnsInAnyOrderAndLeavesOutOptionalOnes(t *testing.T) {
 	t.Parallel()
-	s, err := readSheet(strings.NewReader("ticket_type,reference\nday,A-1\n"))
+	s, err := readRows(strings.NewReader("ticket_type,reference\nday,A-1\n"))
 	require.NoError(t, err)
 	require.Equal(t, []row{{line: 2, reference: "A-1", typeKey: "day"}}, s.rows)
 	require.Equal(t, map[string]bool{"ticket_type": true, "reference": true}, s.has)
-	s, err = readSheet(strings.NewReader("ticket_type,reference\n"))
+	s, err = readRows(strings.NewReader("ticket_type,reference\n"))
 	require.NoError(t, err)
 	require.Empty(t, s.rows)
 }
@@ -72,7 +82,7 @@ func TestSheetNamesTheHeadersMistake(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := readSheet(strings.NewReader(c.file))
+			_, err := readRows(strings.NewReader(c.file))
 			var bad *FileError
 			require.ErrorAs(t, err, &bad)
 			require.Equal(t, 1, bad.Rows[0].Line)
@@ -101,6 +111,8 @@ func TestSheetListsEveryBadRowWithItsLine(t *testing.T) {
 		{"r11,day,a\"b,,,", "a quotation mark stands inside an unquoted cell"},
 		{"r12,day,\"a\"b,,,", "a quoted cell is not ended properly"},
 		{strings.Repeat("r", ReferenceMax) + ",day," + strings.Repeat("ü", NameMax) + ",,," + strings.Repeat("z", NotesMax), ""},
+		{"r14,vip,,,,", `ticket_type: the event has no type "vip"`},
+		{"good,vip,a\x00b,,gone,", `ticket_type: the event has no type "vip"; name: has a control character in it; status: "gone" is not paid, unpaid or cancelled; the reference is on line 2 already`},
 		{"r13,day,\"open,,,", "a quoted cell is not ended properly"},
 	}
 	var file strings.Builder
@@ -108,7 +120,7 @@ func TestSheetListsEveryBadRowWithItsLine(t *testing.T) {
 	for _, r := range rows {
 		file.WriteString(r.row + "\n")
 	}
-	_, err := readSheet(strings.NewReader(file.String()))
+	_, err := readRows(strings.NewReader(file.String()))
 	var bad *FileError
 	require.ErrorAs(t, err, &bad)
 	got := map[int]string{}
@@ -125,13 +137,35 @@ func TestSheetListsEveryBadRowWithItsLine(t *testing.T) {
 
 func TestSheetListsABoundedNumberOfRowsAndCountsTheRest(t *testing.T) {
 	t.Parallel()
-	_, err := readSheet(strings.NewReader("reference,ticket_type\n" + strings.Repeat(",day\n", listedRowsMax+7)))
+	_, err := readRows(strings.NewReader("reference,ticket_type\n" + strings.Repeat(",day\n", listedRowsMax+7)))
 	var bad *FileError
 	require.ErrorAs(t, err, &bad)
 	require.Len(t, bad.Rows, listedRowsMax)
 	require.Equal(t, 7, bad.More)
 	require.Contains(t, err.Error(), "107 bad rows")
 	require.True(t, strings.HasSuffix(err.Error(), "and 7 more"))
+}
+
+func TestBadRowsOfTwoKindsAreListedInOrderAndCountedOnce(t *testing.T) {
+	t.Parallel()
+	var rows []row
+	var bad FileError
+	for line := 2; line <= 2*listedRowsMax; line++ {
+		rows = append(rows, row{line: line, reference: "r", bad: line%2 == 0})
+		if line%2 == 0 {
+			bad.report(line, "r", "odd")
+		}
+	}
+	got := bad.with(rows, "known")
+	require.Len(t, got.Rows, listedRowsMax)
+	require.Equal(t, len(rows), len(got.Rows)+got.More)
+	for i, r := range got.Rows {
+		require.Equal(t, i+2, r.Line)
+		require.Equal(t, map[bool]string{true: "odd; known", false: "known"}[r.Line%2 == 0], r.Reason)
+	}
+	require.Len(t, bad.Rows, listedRowsMax)
+	require.Equal(t, "odd", bad.Rows[0].Reason, "the list before stays as it is")
+	require.NoError(t, new(FileError).with(nil, "known").orNil())
 }
 
 // endless is a file that never stops, of one line that never ends.
@@ -151,7 +185,7 @@ func TestSheetStopsReadingAtItsLimits(t *testing.T) {
 		t.Skip("reads 128 MiB")
 	}
 	source := &endless{}
-	_, err := readSheet(io.MultiReader(strings.NewReader("reference,ticket_type\nA-1,\""), source))
+	_, err := readRows(io.MultiReader(strings.NewReader("reference,ticket_type\nA-1,\""), source))
 	require.Error(t, err)
 	require.LessOrEqual(t, source.read, int64(FileBytesMax)+(1<<20))
 
@@ -160,7 +194,7 @@ func TestSheetStopsReadingAtItsLimits(t *testing.T) {
 	for i := range RowsMax + 1 {
 		fmt.Fprintf(&rows, "%d,d\n", i)
 	}
-	_, err = readSheet(&rows)
+	_, err = readRows(&rows)
 	require.ErrorContains(t, err, "line 1000002: the file has more than 1000000 rows")
 }
 
@@ -168,7 +202,7 @@ func TestFailingSourceIsNotABadFile(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("disk on fire")
 	for _, start := range []string{"", "reference,", "reference,ticket_type\nA-1,day\n"} {
-		_, err := readSheet(io.MultiReader(strings.NewReader(start), failing{broken}))
+		_, err := readRows(io.MultiReader(strings.NewReader(start), failing{broken}))
 		require.ErrorIs(t, err, broken, start)
 	}
 }
@@ -181,7 +215,7 @@ func FuzzCSV(f *testing.F) {
 	f.Add([]byte("reference,name,email,ticket_type,status,notes\nA-1,Ann,a@b,day,paid,\"x\ny\"\n"))
 	f.Add([]byte("\xef\xbb\xbfticket_type,reference\r\nday,A-1\r\n"))
 	f.Fuzz(func(t *testing.T, file []byte) {
-		s, err := readSheet(bytes.NewReader(file))
+		s, err := readRows(bytes.NewReader(file))
 		var bad *FileError
 		if errors.As(err, &bad) {
 			require.NotEmpty(t, bad.Rows)
@@ -204,7 +238,7 @@ func FuzzCSV(f *testing.F) {
 			}
 			r.line = 0
 		}
-		again, err := readSheet(strings.NewReader(write(t, s)))
+		again, err := readRows(strings.NewReader(write(t, s)))
 		require.NoError(t, err)
 		for i := range again.rows {
 			again.rows[i].line = 0

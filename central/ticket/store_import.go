@@ -2,6 +2,7 @@ package ticket
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -56,34 +57,23 @@ func (s *Service) Import(ctx context.Context, req Import) (Imported, error) {
 	if err != nil {
 		return Imported{}, err
 	}
-	sheet, err := readSheet(req.Source)
-	if err != nil {
-		return Imported{}, err
-	}
-	types, err := sheet.types(&rules)
-	if err != nil {
-		return Imported{}, err
-	}
-	im := &importer{req: req, rules: &rules, signer: signer, sheet: sheet, types: types, now: s.now()}
-	if err := pg.InTx(ctx, s.cfg.Pool, func(tx pgx.Tx) error { return im.run(ctx, tx) }); err != nil {
-		return Imported{}, fmt.Errorf("import tickets: %w", err)
-	}
-	return im.done, nil
-}
-
-// types finds the type of every row.
-func (s *sheet) types(rules *syncproto.Rules) (map[string]*syncproto.TicketType, error) {
 	types := map[string]*syncproto.TicketType{}
 	for i := range rules.Types {
 		types[rules.Types[i].Key] = &rules.Types[i]
 	}
-	var bad FileError
-	for _, r := range s.rows {
-		if types[r.typeKey] == nil {
-			bad.report(r.line, r.reference, "%s: the event has no type %q", columnType, r.typeKey)
-		}
+	sheet, err := readSheet(req.Source, func(key string) bool { return types[key] != nil })
+	if err != nil {
+		return Imported{}, err
 	}
-	return types, bad.orNil()
+	im := &importer{req: req, rules: &rules, signer: signer, sheet: sheet, types: types, now: s.now()}
+	err = pg.InTx(ctx, s.cfg.Pool, func(tx pgx.Tx) error { return im.run(ctx, tx) })
+	if bad := (*FileError)(nil); errors.As(err, &bad) {
+		return Imported{}, bad
+	}
+	if err != nil {
+		return Imported{}, fmt.Errorf("import tickets: %w", err)
+	}
+	return im.done, nil
 }
 
 // importer is one import in its transaction.
@@ -109,17 +99,16 @@ func (im *importer) run(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	var fresh, known []row
-	var bad FileError
 	for _, r := range im.sheet.rows {
-		_, exists := existing[r.reference]
-		switch {
-		case !exists:
-			fresh = append(fresh, r)
-		case im.req.Update:
+		if _, exists := existing[r.reference]; exists {
 			known = append(known, r)
-		default:
-			bad.report(r.line, r.reference, "the reference exists; give --update to change it")
+		} else {
+			fresh = append(fresh, r)
 		}
+	}
+	bad := &im.sheet.bad
+	if !im.req.Update {
+		bad = bad.with(known, "the reference exists; give --update to change it")
 	}
 	if err := bad.orNil(); err != nil {
 		return err

@@ -196,6 +196,26 @@ func TestImportIsAllOrNothing(t *testing.T) {
 	require.ErrorIs(t, err, programme.ErrNoEvent)
 }
 
+func TestImportListsBadRowsOfAllKindsAtOnce(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.mustLoad(t, "reference,ticket_type\nA-1,day\nA-2,day\nA-3,day\n", false)
+	const file = "reference,ticket_type,status\nA-1,day,\nB-1,vip,\nB-2,day,maybe\nB-3,day\nA-2,vip,\nB-4,day,\nB-4,day,\nA-3,day,\n"
+	_, err := b.load(t, file, false)
+	const exists = "the reference exists; give --update to change it"
+	require.EqualError(t, err, `7 bad rows, nothing was imported; correct the file and import it again:
+  line 2: reference "A-1": `+exists+`
+  line 3: reference "B-1": ticket_type: the event has no type "vip"
+  line 4: reference "B-2": status: "maybe" is not paid, unpaid or cancelled
+  line 5: it has 2 cells and the header has 3
+  line 6: reference "A-2": ticket_type: the event has no type "vip"; `+exists+`
+  line 8: reference "B-4": the reference is on line 7 already
+  line 9: reference "A-3": `+exists)
+	_, err = b.load(t, file, true)
+	require.ErrorContains(t, err, "5 bad rows")
+	require.Equal(t, 3, b.count(t))
+}
+
 func TestUpdateChangesOnlyGivenColumnsAndKeepsTheCode(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -131,8 +131,8 @@ func TestBadFilesChangeNothing(t *testing.T) {
 
 	r = run(t, "ticket", "import", "--database-url", url, "--event", "1", file(t, "t.csv", sheet("A", 5)+"A-9,x,y,vip,,\nA-1,x,y,day,,\n,,,day,,\n"))
 	require.Equal(t, exitFailure, r.code)
-	require.Equal(t, "central: 2 bad rows, nothing was imported; correct the file and import it again:\n"+
-		"  line 8: reference \"A-1\": the reference is on line 3 already\n  line 9: reference: is empty\n", r.err)
+	require.Equal(t, "central: 3 bad rows, nothing was imported; correct the file and import it again:\n"+
+		"  line 7: reference \"A-9\": ticket_type: the event has no type \"vip\"\n  line 8: reference \"A-1\": the reference is on line 3 already\n  line 9: reference: is empty\n", r.err)
 	require.Contains(t, must(t, "attendance", "--database-url", url, "--event", "1", "--json"), `"tickets":0`)
 
 	must(t, "ticket", "import", "--database-url", url, "--event", "1", file(t, "t.csv", sheet("A", 2)))
