@@ -171,7 +171,7 @@ func TestAWithdrawnGateStaysSoUntilItIsGreeted(t *testing.T) {
 	w.answer(node.Answer{Call: c, Err: syncproto.Errorf(syncproto.CodeRevoked, "this gate was reported stolen")})
 	require.Nil(t, w.out.Withdrawn, "it is kept already")
 
-	w.now = w.now.Add(syncproto.BackoffMax)
+	w.now = w.now.Add(time.Minute)
 	c, ok = call(w.step(node.Tick{}), node.CallHello)
 	require.True(t, ok)
 	w.answer(node.Answer{Call: c, Hello: &syncproto.HelloReply{Trust: trust(), ServerMS: w.now.UnixMilli()}})

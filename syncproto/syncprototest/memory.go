@@ -170,28 +170,6 @@ func (m *Memory) RevokeDevice(id uuid.UUID) error {
 	return m.tellLocked(d.event, subject{kind: syncproto.RecordDevice, id: id})
 }
 
-// ReleaseDevice ends a device's quarantine. What it added meanwhile counts.
-func (m *Memory) ReleaseDevice(id uuid.UUID) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	d := m.devices[id]
-	if d == nil || d.record.Revoked {
-		return fmt.Errorf("device %s does not exist or is revoked", id)
-	}
-	d.quarantined = false
-	var told []subject
-	for _, c := range m.chains {
-		for _, e := range c.entries {
-			if c.device == d && e.Untrusted {
-				e.Untrusted = false
-				told = append(told, subject{kind: syncproto.RecordEntry, id: c.inc, no: e.Seq})
-				told = append(told, d.event.fold(e.Ticket)...)
-			}
-		}
-	}
-	return m.tellLocked(d.event, told...)
-}
-
 // NewEpoch does what an operator does after a restore: cursors of before are of
 // another history.
 func (m *Memory) NewEpoch() error {
@@ -222,7 +200,7 @@ func (m *Memory) Seal(event syncproto.EventNo) (int, error) {
 	if ev == nil {
 		return 0, fmt.Errorf("event %d does not exist", event)
 	}
-	return m.sealLocked(ev)
+	return sealLocked(m, ev)
 }
 
 // Quarantined lists the pushes that could not be read.
@@ -270,11 +248,11 @@ func (m *Memory) committedLocked(ev *event) error {
 	if m.cfg.ManualSeal {
 		return nil
 	}
-	_, err := m.sealLocked(ev)
+	_, err := sealLocked(m, ev)
 	return err
 }
 
-func (m *Memory) sealLocked(ev *event) (int, error) {
+func sealLocked(m *Memory, ev *event) (int, error) {
 	tag, err := randomTag(m.cfg.Rand)
 	if err != nil {
 		return 0, err

@@ -2,6 +2,7 @@ package syncprototest
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -43,10 +44,32 @@ func MemoryCentral(m *Memory, do wire.Doer, stall func(testing.TB) (stuck func(c
 			return token
 		},
 		RevokeDevice: func(t testing.TB, device uuid.UUID) { require.NoError(t, m.RevokeDevice(device)) },
-		Release:      func(t testing.TB, device uuid.UUID) { require.NoError(t, m.ReleaseDevice(device)) },
+		Release:      func(t testing.TB, device uuid.UUID) { require.NoError(t, release(m, device)) },
 		NewEpoch:     func(t testing.TB) { require.NoError(t, m.NewEpoch()) },
 		Trim:         func(t testing.TB, event syncproto.EventNo) { require.NoError(t, m.Trim(event)) },
 		Attendance:   func(_ testing.TB, event syncproto.EventNo) Attendance { return m.Attendance(event) },
 		Quarantined:  func(testing.TB) int { return len(m.Quarantined()) },
 	}
+}
+
+// release ends a device's quarantine. What it added meanwhile counts.
+func release(m *Memory, id uuid.UUID) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d := m.devices[id]
+	if d == nil || d.record.Revoked {
+		return fmt.Errorf("device %s does not exist or is revoked", id)
+	}
+	d.quarantined = false
+	var told []subject
+	for _, c := range m.chains {
+		for _, e := range c.entries {
+			if c.device == d && e.Untrusted {
+				e.Untrusted = false
+				told = append(told, subject{kind: syncproto.RecordEntry, id: c.inc, no: e.Seq})
+				told = append(told, d.event.fold(e.Ticket)...)
+			}
+		}
+	}
+	return m.tellLocked(d.event, told...)
 }

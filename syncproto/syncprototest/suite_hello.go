@@ -108,14 +108,9 @@ func helloLostReply(s *suite) {
 	require.False(s.t, g.helloWith(next, reply.Ratchet).Quarantined)
 }
 
-// listen lets everything that the gate sends pass by seen.
-func (g *gate) listen(seen wire.Doer) {
-	g.client = g.s.client(seen, g.key, g.reply, 0)
-}
-
 // requireTooEarly sends what somebody has recorded, and requires that it is
 // refused and that the gate is none the worse for it.
-func (g *gate) requireTooEarly(recorded []*wire.Request, inc uuid.UUID) {
+func requireTooEarly(g *gate, recorded []*wire.Request, inc uuid.UUID) {
 	require.NotEmpty(g.s.t, recorded)
 	for _, req := range recorded {
 		resp, err := g.s.central.Do(g.s.ctx, req)
@@ -133,34 +128,34 @@ func (g *gate) requireTooEarly(recorded []*wire.Request, inc uuid.UUID) {
 func helloReplayed(s *suite) {
 	g := s.newGate()
 	var recorded []*wire.Request
-	g.listen(func(ctx context.Context, req *wire.Request) (*wire.Response, error) {
+	g.client = s.client(func(ctx context.Context, req *wire.Request) (*wire.Response, error) {
 		if req.Target == wire.PathHello {
 			recorded = append(recorded, &wire.Request{Method: req.Method, Target: req.Target, Header: req.Header.Clone(), Body: req.Body})
 		}
 		return s.central.Do(ctx, req)
-	})
+	}, g.key, g.reply, 0)
 	one, two := g.chain(syncproto.Position{}).Incarnation, g.chain(syncproto.Position{}).Incarnation
 	g.hello(one)
 	g.hello(two)
 	g.hello(two)
-	g.requireTooEarly(slices.Clone(recorded), two)
+	requireTooEarly(g, slices.Clone(recorded), two)
 }
 
 func helloHeldBack(s *suite) {
 	g := s.newGate()
 	var kept []*wire.Request
-	g.listen(func(_ context.Context, req *wire.Request) (*wire.Response, error) {
+	g.client = s.client(func(_ context.Context, req *wire.Request) (*wire.Response, error) {
 		kept = append(kept, req)
 		return nil, errors.New("it never arrives")
-	})
+	}, g.key, g.reply, 0)
 	one, two := g.chain(syncproto.Position{}).Incarnation, g.chain(syncproto.Position{}).Incarnation
 	_, err := g.client.Hello(s.ctx, g.helloRequest(one, ""))
 	require.Error(s.t, err)
-	g.listen(s.central.Do)
+	g.client = s.client(s.central.Do, g.key, g.reply, 0)
 	g.hello(one)
 	g.hello(two)
 	g.hello(two)
-	g.requireTooEarly(kept, two)
+	requireTooEarly(g, kept, two)
 }
 
 func helloClockBack(s *suite) {

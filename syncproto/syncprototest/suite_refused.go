@@ -45,7 +45,7 @@ func refusedGap(s *suite) {
 
 // twins are two chains of one gate and one incarnation that part after the third
 // entry.
-func (g *gate) twins() (kept, other *Chain) {
+func twinsOf(g *gate) (kept, other *Chain) {
 	kept = g.chain(syncproto.Position{})
 	kept.notes(2, g.started)
 	twin := *kept
@@ -57,7 +57,7 @@ func (g *gate) twins() (kept, other *Chain) {
 
 func refusedFork(s *suite) {
 	g := s.newGate()
-	kept, other := g.twins()
+	kept, other := twinsOf(g)
 	g.push(kept.Push(1, 4))
 	_, err := g.client.Push(s.ctx, other.Push(2, 7))
 	refusal := s.refusal(err, syncproto.CodeFork)
@@ -68,7 +68,7 @@ func refusedFork(s *suite) {
 
 func refusedForkBefore(s *suite) {
 	g := s.newGate()
-	kept, other := g.twins()
+	kept, other := twinsOf(g)
 	g.push(kept.Push(1, 5))
 	_, err := g.client.Push(s.ctx, other.Push(6, 8))
 	refusal := s.refusal(err, syncproto.CodeFork)
