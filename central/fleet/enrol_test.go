@@ -7,12 +7,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/central/fleet"
-	"gatehouse/central/pgtest"
 	"gatehouse/central/programme"
 	"gatehouse/syncproto"
 )
@@ -149,4 +146,3 @@ func TestTokenNeedsAnEventAndAName(t *testing.T) {
 		require.ErrorContains(t, err, "a token can be valid for up to")
 	}
 }
-
