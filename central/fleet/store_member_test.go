@@ -54,14 +54,14 @@ func TestRevocationKeepsWhatCentralHolds(t *testing.T) {
 func TestRevocationNeverTakesTheReplacementAlong(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	old, fresh := b.enrol(t, "North").Device, uuid.Nil
+	old := b.enrol(t, "North").Device
 	revoked := func(id uuid.UUID) bool {
 		d, err := b.Device(t.Context(), id)
 		require.NoError(t, err)
 		return d.Revoked()
 	}
 	b.now = b.now.Add(time.Minute)
-	fresh = b.enrol(t, "North").Device
+	fresh := b.enrol(t, "North").Device
 	_, err := b.Revoke(t.Context(), b.event.No, fleet.Which{Name: "North"}, "stolen")
 	require.EqualError(t, err, fmt.Sprintf("revoke gate: 2 gates have the name %q, enrolled in this order: %s, %s; say which one with --device", "North", old, fresh))
 	require.False(t, revoked(old) || revoked(fresh))
