@@ -142,7 +142,8 @@ type EntryRecord struct {
 	Device  uuid.UUID `json:"device"`
 	Outcome Outcome   `json:"outcome,omitempty"`
 	OfEntry Ref       `json:"outcome_of,omitzero"` // the admission a duplicate repeats
-	// Untrusted entries were added to a chain after its device was revoked.
+	// Untrusted entries were added to a chain after its device was revoked, or while
+	// it was in quarantine.
 	Untrusted bool `json:"untrusted,omitempty"`
 }
 

@@ -77,6 +77,8 @@ type Status struct {
 	Ready  bool `json:"ready"`
 	Broken bool `json:"broken"` // the journal failed: every scan is refused
 	Locked bool `json:"locked"` // central withdrew this gate
+	// Quarantined means that central takes this gate for a copy or a restored one.
+	Quarantined bool `json:"quarantined"`
 	// Fault is what an operator should know; empty when all is well.
 	Fault string `json:"fault"`
 	// ClockOffsetMS is what is added to the device's clock, ClockErrMS its
@@ -153,7 +155,7 @@ type Line struct {
 func StatusOf(n node.Status, scanners map[string]hardware.Status) Status {
 	s := Status{
 		EventName: n.Event, Tickets: n.Tickets, Central: Offline, Unsent: n.Unsent, LastSeq: n.LastSeq,
-		Ready: n.Ready, Broken: n.Broken, Locked: n.Locked, Fault: n.Fault,
+		Ready: n.Ready, Broken: n.Broken, Locked: n.Locked, Quarantined: n.Quarantined, Fault: n.Fault,
 		ClockOffsetMS: n.OffsetMS, ClockErrMS: n.ErrMS, Seq: n.Seq, Head: n.Head,
 		Admitted: n.Counts.Admitted, Exited: n.Counts.Exited, Denied: n.Counts.Denied, Repeated: n.Counts.Repeated,
 		Lanes: make([]Lane, len(n.Lanes)),
