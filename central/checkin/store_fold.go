@@ -66,9 +66,13 @@ func unixMilli(t *time.Time) int64 {
 // readTickets adds type and standing to the dossiers of known tickets.
 func readTickets(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, dossiers map[syncproto.TicketNo]*dossier) error {
 	rows, err := tx.Query(ctx, `
-		SELECT number, type_no, status, status_at
-		FROM ticket
-		WHERE event_id = $1 AND number = ANY ($2)`, event, slices.Collect(maps.Keys(dossiers)))
+		SELECT t.number, t.type_no, t.status, t.status_at
+		FROM unnest($2::int[]) wanted
+		CROSS JOIN LATERAL (
+		  SELECT number, type_no, status, status_at
+		  FROM ticket
+		  WHERE event_id = $1 AND number = wanted
+		  OFFSET 0) t`, event, slices.Collect(maps.Keys(dossiers)))
 	if err != nil {
 		return fmt.Errorf("read tickets: %w", err)
 	}
@@ -89,12 +93,19 @@ func readTickets(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, dossie
 }
 
 // readFacts adds the stored entries that have an effect. Denials have none, and a
-// hostile guest can cause many, so they are left where they are.
+// hostile guest can cause many, so they are left where they are. Each ticket is
+// looked up by itself: given them all at once, the planner scans the whole event
+// when its statistics are of before the event had entries.
 func readFacts(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, dossiers map[syncproto.TicketNo]*dossier) error {
 	rows, err := tx.Query(ctx, `
-		SELECT ticket, incarnation, seq, t, at_ms, err_ms, kind, zone, of_inc, of_seq, untrusted, outcome, outcome_inc, outcome_seq
-		FROM checkin_entry
-		WHERE event_id = $1 AND ticket = ANY ($2) AND kind <> 'deny'`, event, slices.Collect(maps.Keys(dossiers)))
+		SELECT e.ticket, e.incarnation, e.seq, e.t, e.at_ms, e.err_ms, e.kind, e.zone, e.of_inc, e.of_seq, e.untrusted,
+		       e.outcome, e.outcome_inc, e.outcome_seq
+		FROM unnest($2::int[]) wanted
+		CROSS JOIN LATERAL (
+		  SELECT ticket, incarnation, seq, t, at_ms, err_ms, kind, zone, of_inc, of_seq, untrusted, outcome, outcome_inc, outcome_seq
+		  FROM checkin_entry
+		  WHERE event_id = $1 AND ticket = wanted AND kind <> 'deny'
+		  OFFSET 0) e`, event, slices.Collect(maps.Keys(dossiers)))
 	if err != nil {
 		return fmt.Errorf("read facts: %w", err)
 	}

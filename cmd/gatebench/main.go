@@ -72,7 +72,8 @@ func sections() []section {
 }
 
 func command() *cobra.Command {
-	var file, only, dir string
+	var file, dir string
+	var only []string
 	var quick bool
 	var names []string
 	for _, s := range sections() {
@@ -83,7 +84,7 @@ func command() *cobra.Command {
 		Short: "Measure the figures of Gatehouse beside their physical limits",
 		Long: `Measures each figure together with its limit and prints a table. A figure that
 misses its reach stays in the table and does not make the command fail.`,
-		Example:       "  gatebench --json figures.json\n  gatebench --quick --only durable --dir /var/lib/gate",
+		Example:       "  gatebench --json figures.json\n  gatebench --quick --only durable,drain --dir /var/lib/gate",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -93,8 +94,10 @@ misses its reach stays in the table and does not make the command fail.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if only != "" && !slices.Contains(names, only) {
-				return misuseError{fmt.Errorf("--only takes one of %s", strings.Join(names, ", "))}
+			for _, name := range only {
+				if !slices.Contains(names, name) {
+					return misuseError{fmt.Errorf("--only takes of %s", strings.Join(names, ", "))}
+				}
 			}
 			figures, err := run(cmd.Context(), dir, only, quick)
 			if err != nil {
@@ -108,14 +111,14 @@ misses its reach stays in the table and does not make the command fail.`,
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return misuseError{err} })
 	cmd.Flags().StringVar(&file, "json", "", "also write the figures to this file")
-	cmd.Flags().StringVar(&only, "only", "", "measure one section: "+strings.Join(names, ", "))
+	cmd.Flags().StringSliceVar(&only, "only", nil, "measure these sections only: "+strings.Join(names, ", "))
 	cmd.Flags().StringVar(&dir, "dir", os.TempDir(), "folder on the disk to measure; a temporary one is made in it")
 	cmd.Flags().BoolVar(&quick, "quick", false, "small sizes and about a second each, to see that everything runs")
 	return cmd
 }
 
 // run measures the sections and cleans up behind them.
-func run(ctx context.Context, dir, only string, quick bool) (figures []figure, err error) {
+func run(ctx context.Context, dir string, only []string, quick bool) (figures []figure, err error) {
 	b, err := newBench(dir, quick)
 	if err != nil {
 		return nil, err
@@ -123,7 +126,7 @@ func run(ctx context.Context, dir, only string, quick bool) (figures []figure, e
 	defer func() { err = errors.Join(err, b.close()) }()
 	fmt.Println(machine(b.dir))
 	for _, s := range sections() {
-		if only != "" && s.name != only {
+		if len(only) > 0 && !slices.Contains(only, s.name) {
 			continue
 		}
 		b.progress.begin(s.about)
