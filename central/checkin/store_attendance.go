@@ -104,7 +104,7 @@ func listGates(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, out *Att
 	var quarantined, fresh bool
 	var acked int64
 	var incarnation *uuid.UUID
-	_, err = pgx.ForEachRow(rows, []any{&name, &seen, &health, &quarantined, &acked, &incarnation, &fresh}, func() error {
+	err = forEach(rows, []any{&name, &seen, &health, &quarantined, &acked, &incarnation, &fresh}, func() error {
 		var beat syncproto.HeartbeatRequest
 		if err := json.Unmarshal(health, &beat); err != nil {
 			return fmt.Errorf("stored heartbeat of gate %q: %w", name, err)
@@ -135,7 +135,7 @@ func countEntries(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, out *
 	var reason syncproto.Reason
 	var double bool
 	var n int
-	_, err = pgx.ForEachRow(rows, []any{&name, &kind, &reason, &double, &n}, func() error {
+	err = forEach(rows, []any{&name, &kind, &reason, &double, &n}, func() error {
 		gate := out.ByGate[name]
 		gate.count(kind, reason, double, n)
 		out.ByGate[name] = gate

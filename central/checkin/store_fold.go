@@ -43,7 +43,7 @@ func lockTickets(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, number
 	var no int64
 	var s ticketState
 	var first, last *time.Time
-	_, err = pgx.ForEachRow(rows, []any{&no, &s.admissions, &s.doubles, &s.inside, &s.zones, &first, &last}, func() error {
+	err = forEach(rows, []any{&no, &s.admissions, &s.doubles, &s.inside, &s.zones, &first, &last}, func() error {
 		d := &dossier{ticket: admission.Ticket{No: syncproto.TicketNo(no)}, state: s}
 		d.state.zones = slices.Clone(s.zones)
 		d.state.first, d.state.last = unixMilli(first), unixMilli(last)
@@ -79,7 +79,7 @@ func readTickets(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, dossie
 	var no, typeNo int32
 	var status string
 	var statusAt time.Time
-	_, err = pgx.ForEachRow(rows, []any{&no, &typeNo, &status, &statusAt}, func() error {
+	err = forEach(rows, []any{&no, &typeNo, &status, &statusAt}, func() error {
 		dossiers[syncproto.TicketNo(no)].ticket = admission.TicketOf(syncproto.Ticket{
 			No: syncproto.TicketNo(no), Type: syncproto.TypeNo(typeNo),
 			Status: syncproto.Status(status), StatusAt: statusAt.UnixMilli(),
@@ -119,7 +119,7 @@ func readFacts(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, dossiers
 		untrusted         bool
 	)
 	row := []any{&no, &e.Incarnation, &seq, &t, &e.At, &e.ErrMS, &kind, &e.Zone, &ofInc, &ofSeq, &untrusted, &outcome, &outcomeInc, &outcomeSeq}
-	_, err = pgx.ForEachRow(rows, row, func() error {
+	err = forEach(rows, row, func() error {
 		e.Seq, e.T, e.Kind, e.Of = uint64(seq), syncproto.HLC(t), syncproto.Kind(kind), refOf(ofInc, ofSeq)
 		if fact, ok := admission.FactOf(&e, untrusted); ok {
 			d := dossiers[syncproto.TicketNo(no)]

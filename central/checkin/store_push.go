@@ -212,7 +212,7 @@ func compareHashes(ctx context.Context, tx pgx.Tx, req syncproto.PushRequest, se
 	var refusal error
 	var seq int64
 	var stored []byte
-	_, err = pgx.ForEachRow(rows, []any{&seq, &stored}, func() error {
+	err = forEach(rows, []any{&seq, &stored}, func() error {
 		if hash, ok := sent[uint64(seq)]; ok && refusal == nil && string(hash[:]) != string(stored) {
 			refusal = fork(uint64(seq), syncproto.Hash(stored))
 		}

@@ -93,7 +93,7 @@ func untrusted(ctx context.Context, tx pgx.Tx, device uuid.UUID) (refs []syncpro
 	var inc uuid.UUID
 	var seq int64
 	var ticket *int32
-	_, err = pgx.ForEachRow(rows, []any{&inc, &seq, &ticket}, func() error {
+	err = forEach(rows, []any{&inc, &seq, &ticket}, func() error {
 		refs = append(refs, syncproto.Ref{Incarnation: inc, Seq: uint64(seq)})
 		if ticket != nil && !seen[syncproto.TicketNo(*ticket)] {
 			seen[syncproto.TicketNo(*ticket)] = true

@@ -47,7 +47,7 @@ func (r reader) refs(ctx context.Context, stream uuid.UUID, seq int64, limit int
 	}
 	var f ref
 	out := make([]ref, 0, 16)
-	_, err = pgx.ForEachRow(rows, []any{&f.seq, &f.tag, &f.kind, &f.entity, &f.no}, func() error {
+	err = forEach(rows, []any{&f.seq, &f.tag, &f.kind, &f.entity, &f.no}, func() error {
 		out = append(out, f)
 		return nil
 	})
@@ -93,7 +93,7 @@ func eachTicket(rows pgx.Rows, fn func(*syncproto.Ticket) error) error {
 	var number, typeNo int32
 	var statusAt time.Time
 	row := []any{&number, &t.Rev, (*hashColumn)(&t.Code), &typeNo, (*statusColumn)(&t.Status), &statusAt}
-	_, err := pgx.ForEachRow(rows, row, func() error {
+	err := forEach(rows, row, func() error {
 		t.No, t.Type, t.StatusAt = syncproto.TicketNo(number), syncproto.TypeNo(typeNo), statusAt.UnixMilli()
 		return fn(&t)
 	})
@@ -157,7 +157,7 @@ func eachEntry(rows pgx.Rows, fn func(*syncproto.EntryRecord) error) error {
 	var e syncproto.EntryRecord
 	var ofInc *uuid.UUID
 	var ofSeq *int64
-	_, err := pgx.ForEachRow(rows, []any{&body, &e.Device, &e.Outcome, &ofInc, &ofSeq, &e.Untrusted}, func() error {
+	err := forEach(rows, []any{&body, &e.Device, &e.Outcome, &ofInc, &ofSeq, &e.Untrusted}, func() error {
 		if err := wire.ParseEntry(body, &e.Entry); err != nil {
 			return fmt.Errorf("stored entry: %w", err)
 		}
@@ -202,7 +202,7 @@ func eachDevice(rows pgx.Rows, fn func(*syncproto.DeviceRecord) error) error {
 	var key []byte
 	var inc *uuid.UUID
 	var seq *int64
-	_, err := pgx.ForEachRow(rows, []any{&d.Device, &d.Rev, &d.Name, &key, &d.Revoked, &inc, &seq}, func() error {
+	err := forEach(rows, []any{&d.Device, &d.Rev, &d.Name, &key, &d.Revoked, &inc, &seq}, func() error {
 		rec := d
 		rec.Key = key
 		if inc != nil && seq != nil {

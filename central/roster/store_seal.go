@@ -202,7 +202,7 @@ func heads(ctx context.Context, pool *pgxpool.Pool, streams []uuid.UUID) (map[uu
 	}
 	var stream uuid.UUID
 	var head int64
-	_, err = pgx.ForEachRow(rows, []any{&stream, &head}, func() error {
+	err = forEach(rows, []any{&stream, &head}, func() error {
 		out[stream] = head
 		return nil
 	})

@@ -260,7 +260,7 @@ func neededBlobs(ctx context.Context, tx pgx.Tx, stream uuid.UUID) ([][]byte, er
 	}
 	needed := [][]byte{}
 	var body []byte
-	_, err = pgx.ForEachRow(rows, []any{&body}, func() error {
+	err = forEach(rows, []any{&body}, func() error {
 		var m syncproto.Manifest
 		if err := json.Unmarshal(body, &m); err != nil {
 			return err
