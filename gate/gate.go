@@ -42,6 +42,8 @@ type Config struct {
 	Guard time.Duration
 	// Timing are the link's times; see node.Timing for the defaults.
 	Timing node.Timing
+	// Timeout bounds one exchange with central; see syncer.Config for the default.
+	Timeout time.Duration
 	// ReadyWait bounds how long the ready line waits for the first roster while
 	// central answers, or is silent. Defaults to nothing.
 	ReadyWait time.Duration

@@ -190,7 +190,7 @@ func (s *session) openSyncer(rep *replica.Replica) error {
 	s.syncer = syncer.New(syncer.Config{
 		Client: client, Feed: s.engine.Feed, Journal: s.journal, Stream: g.id.Stream,
 		ReplicaConfig: g.replicaConfig(), Replica: rep, ChunkDir: filepath.Join(g.cfg.Dir, chunkDir),
-		SaveRatchet: s.saveSession, SaveWithdrawn: s.saveWithdrawn, Vitals: s.vitals, Now: g.cfg.Now, Logger: g.cfg.Logger,
+		SaveRatchet: s.saveSession, SaveWithdrawn: s.saveWithdrawn, Vitals: s.vitals, Timeout: g.cfg.Timeout, Now: g.cfg.Now, Logger: g.cfg.Logger,
 	})
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 func enrolCommand() *cobra.Command {
 	var dir, central, token string
+	var timeout time.Duration
 	c := &cobra.Command{
 		Use:   "enrol --data DIR [--central URL] --token T",
 		Short: "Make this box a gate of an event, with a one-time token from central",
@@ -28,6 +30,7 @@ run the same command again: the token is still good for this box.`,
 	dataFlag(c, &dir)
 	c.Flags().StringVar(&central, "central", "", "URL of central (default: the one that the token names)")
 	c.Flags().StringVar(&token, "token", "", "token printed by central gate token (required)")
+	c.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "how long central may take to answer")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if err := required(map[string]string{"data": dir, "token": token}); err != nil {
 			return err
@@ -36,7 +39,9 @@ run the same command again: the token is still good for this box.`,
 		if err != nil {
 			return err
 		}
-		id, err := identity.Enrol(c.Context(), identity.EnrolConfig{
+		ctx, cancel := context.WithTimeout(c.Context(), timeout)
+		defer cancel()
+		id, err := identity.Enrol(ctx, identity.EnrolConfig{
 			Dir: dir, Token: t, Central: central, App: "gate " + version(), Rand: rand.Reader,
 			Client: gate.EnrolClient(gate.Config{Now: time.Now, Rand: rand.Reader}),
 		})

@@ -14,6 +14,7 @@ import (
 	"gatehouse/gate"
 	"gatehouse/gate/lane"
 	"gatehouse/gate/node"
+	"gatehouse/gate/syncer"
 	"gatehouse/hardware/serialscan"
 	"gatehouse/syncproto"
 )
@@ -71,6 +72,7 @@ func (f *runFlags) register(c *cobra.Command) {
 	fl.DurationVar(&cfg.Settle, "settle", serialscan.DefaultSettle, "what a port had buffered is dropped for at most this long after opening; 0 drops nothing")
 	fl.DurationVar(&cfg.Timing.Wait, "poll-wait", 10*time.Second, "how long central may hold a request for changes")
 	fl.DurationVar(&cfg.Timing.Heartbeat, "heartbeat", 10*time.Second, "time between heartbeats")
+	fl.DurationVar(&cfg.Timeout, "timeout", syncer.DefaultTimeout, "how long one exchange with central may take, --poll-wait not counted")
 	fl.DurationVar(&cfg.Timing.BackoffBase, "backoff-base", syncproto.BackoffBase, "first pause after central could not be reached")
 	fl.DurationVar(&cfg.Timing.BackoffMax, "backoff-max", syncproto.BackoffMax, "longest pause after central could not be reached")
 	fl.DurationVar(&cfg.ReadyWait, "ready-wait", 15*time.Second, "how long the ready line waits for the roster while central answers")
@@ -90,8 +92,8 @@ func (f *runFlags) config(c *cobra.Command) (gate.Config, error) {
 	if err := f.laneSpecs(&cfg); err != nil {
 		return cfg, misuse{err}
 	}
-	if cfg.Guard < 0 || cfg.Settle < 0 || cfg.Timing.BackoffBase <= 0 || cfg.Timing.Heartbeat <= 0 || cfg.Timing.Wait < 0 {
-		return cfg, misuse{fmt.Errorf("times must not be negative, and --heartbeat and --backoff-base must be over zero")}
+	if cfg.Guard < 0 || cfg.Settle < 0 || cfg.Timing.BackoffBase <= 0 || cfg.Timeout <= 0 || cfg.Timing.Heartbeat <= 0 || cfg.Timing.Wait < 0 {
+		return cfg, misuse{fmt.Errorf("times must not be negative, and --heartbeat, --timeout and --backoff-base must be over zero")}
 	}
 	if f.pinFile != "" {
 		b, err := os.ReadFile(f.pinFile)

@@ -51,9 +51,13 @@ type Config struct {
 	SaveWithdrawn func(string) error
 	Now           func() time.Time
 	Logger        *slog.Logger
-	// Timeout bounds one exchange, a long poll's wait not counted. Defaults to 15 s.
+	// Timeout bounds one exchange, a long poll's wait not counted. Defaults to
+	// DefaultTimeout.
 	Timeout time.Duration
 }
+
+// DefaultTimeout is the default of Config.Timeout.
+const DefaultTimeout = 15 * time.Second
 
 // Vitals is how a box is; 0 stands for not known.
 type Vitals struct {
@@ -82,7 +86,7 @@ type Syncer struct {
 // New makes a Syncer.
 func New(cfg Config) *Syncer {
 	if cfg.Timeout == 0 {
-		cfg.Timeout = 15 * time.Second
+		cfg.Timeout = DefaultTimeout
 	}
 	return &Syncer{
 		cfg: cfg, replica: cfg.Replica, done: make(chan struct{}),
