@@ -146,7 +146,7 @@ func (g *Gate) sessions(ctx context.Context, s *session, failed <-chan error) (e
 		case <-ctx.Done():
 		case err = <-failed:
 		case <-s.engine.Broken():
-			g.cfg.Logger.Error("the journal cannot be written; lanes refuse until it can", "err", s.engine.Err())
+			g.cfg.Logger.Error("this gate cannot record admissions; lanes refuse until it can", "err", s.engine.Err())
 			broken = true
 		}
 		cancel()

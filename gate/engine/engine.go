@@ -9,6 +9,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -66,20 +67,13 @@ type Result struct {
 // answer may be shown. If the journal fails, the answer is a denial with
 // device_fault, whatever the decision was.
 func (e *Engine) Scan(ctx context.Context, lane int, text []byte, read time.Time) Result {
-	e.mu.Lock()
-	out := e.cfg.Node.Step(read, node.Scan{Lane: lane, Text: text})
-	var pending *journal.Pending
-	var err error
-	if out.Journal {
-		pending, err = e.cfg.Journal.Append(out.Entry)
-	}
-	e.mu.Unlock()
+	out, pending, err := e.step(read, node.Scan{Lane: lane, Text: text})
 	r := Result{Decision: out.Decision, At: read, Decide: e.cfg.Now().Sub(read)}
 	if r.Ticket != 0 {
 		r.TicketID = syncproto.TicketID(e.cfg.Stream, r.Ticket)
 	}
 	r.Durable = r.Decide
-	if !out.Journal {
+	if !out.Journal && err == nil {
 		return r
 	}
 	var entry syncproto.Entry
@@ -99,21 +93,43 @@ func (e *Engine) Scan(ctx context.Context, lane int, text []byte, read time.Time
 	return r
 }
 
+// step has the node take one input and gives its entry to the journal, in the
+// order of the steps. A step that panics leaves a node that cannot be trusted; the
+// error makes the gate build a new one from the disk, as after a power cut.
+func (e *Engine) step(now time.Time, in node.Input) (out node.Output, pending *journal.Pending, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	defer func() {
+		if p := recover(); p != nil {
+			out, err = node.Output{}, fmt.Errorf("step panicked: %v\n%s", p, debug.Stack())
+		}
+	}()
+	out = e.cfg.Node.Step(now, in)
+	if out.Journal {
+		pending, err = e.cfg.Journal.Append(out.Entry)
+	}
+	return out, pending, err
+}
+
 // fail stops everything that depends on the journal.
 func (e *Engine) fail(err error) {
+	first := false
 	e.once.Do(func() {
 		e.mu.Lock()
 		e.cause = err
 		e.mu.Unlock()
-		e.Feed(node.JournalBroken{})
 		close(e.broken)
+		first = true
 	})
+	if first { // outside the Once, because this step may fail in its turn
+		e.Feed(node.JournalBroken{})
+	}
 }
 
-// Broken is closed when the journal failed; Err then says why.
+// Broken is closed when the journal failed, or the node did; Err then says why.
 func (e *Engine) Broken() <-chan struct{} { return e.broken }
 
-// Err is the journal's failure; nil while there is none.
+// Err is that failure; nil while there is none.
 func (e *Engine) Err() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -122,9 +138,11 @@ func (e *Engine) Err() error {
 
 // Feed takes one step that is not a scan and acts on what it asks for.
 func (e *Engine) Feed(in node.Input) {
-	e.mu.Lock()
-	out := e.cfg.Node.Step(e.cfg.Now(), in)
-	e.mu.Unlock()
+	out, _, err := e.step(e.cfg.Now(), in)
+	if err != nil {
+		e.fail(err)
+		return
+	}
 	if !out.Wake.IsZero() {
 		e.setWake(out.Wake)
 	}

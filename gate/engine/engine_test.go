@@ -148,6 +148,22 @@ func TestAJournalThatFailsShowsNoGreen(t *testing.T) {
 	require.Equal(t, syncproto.ReasonDeviceFault, b.engine.Scan(t.Context(), 1, b.code(t, 2), time.Now()).Reason)
 }
 
+// A bug in one step must neither hang the other lanes nor let them go on with a
+// state that nobody vouches for.
+func TestAPanicInAStepFailsClosed(t *testing.T) {
+	b := setup(t, 1)
+	r := b.engine.Scan(t.Context(), lanes+1, b.code(t, 1), time.Now()) // no such lane
+	require.Equal(t, syncproto.ReasonDeviceFault, r.Reason)
+	require.ErrorContains(t, b.engine.Err(), "panicked")
+	select {
+	case <-b.engine.Broken():
+	default:
+		require.Fail(t, "the engine does not say that it is broken")
+	}
+	require.Equal(t, syncproto.ReasonDeviceFault, b.engine.Scan(t.Context(), 0, b.code(t, 1), time.Now()).Reason)
+	require.Equal(t, int64(1), b.journal.Rows(), "nothing but the genesis was written")
+}
+
 func TestVerifyTellsTheTicketAndLeavesNoTrace(t *testing.T) {
 	b := setup(t, 1)
 	r := b.engine.Verify("", "", b.code(t, 1))
