@@ -57,21 +57,3 @@ func New(cfg Config) (*Service, error) {
 	}
 	return &Service{cfg: cfg}, nil
 }
-
-// orNull is nil for the zero value.
-func orNull[T comparable](v T) *T {
-	var zero T
-	if v == zero {
-		return nil
-	}
-	return &v
-}
-
-// orZero is the zero value for nil.
-func orZero[T any](v *T) T {
-	var zero T
-	if v == nil {
-		return zero
-	}
-	return *v
-}

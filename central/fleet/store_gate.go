@@ -63,9 +63,9 @@ func scanDevice(row pgx.CollectableRow) (d Device, err error) {
 		&trustedIncarnation, &trustedSeq, &d.session.signedMS, &d.session.ratchet, &incarnation, &d.session.superseded,
 		&quarantined, &seen, &d.App, &d.Health, &d.Rev)
 	d.Key = public
-	d.RevokedAt, d.QuarantinedAt, d.LastSeenAt = orZero(revoked), orZero(quarantined), orZero(seen)
-	d.Trusted = syncproto.Ref{Incarnation: orZero(trustedIncarnation), Seq: uint64(orZero(trustedSeq))}
-	d.session.incarnation = orZero(incarnation)
+	d.RevokedAt, d.QuarantinedAt, d.LastSeenAt = pg.OrZero(revoked), pg.OrZero(quarantined), pg.OrZero(seen)
+	d.Trusted = syncproto.Ref{Incarnation: pg.OrZero(trustedIncarnation), Seq: uint64(pg.OrZero(trustedSeq))}
+	d.session.incarnation = pg.OrZero(incarnation)
 	return d, err
 }
 
@@ -183,7 +183,7 @@ func updateSession(ctx context.Context, tx pgx.Tx, d Device) error {
 		UPDATE gate
 		SET hello_ms = $8, ratchet = $2, incarnation = $3, superseded = coalesce($4::uuid[], '{}'), quarantined_at = $5, last_seen_at = $6, app = $7
 		WHERE device_id = $1`,
-		d.ID, d.session.ratchet, d.session.incarnation, d.session.superseded, orNull(d.QuarantinedAt), d.LastSeenAt, d.App, d.session.signedMS)
+		d.ID, d.session.ratchet, d.session.incarnation, d.session.superseded, pg.OrNull(d.QuarantinedAt), d.LastSeenAt, d.App, d.session.signedMS)
 	return err
 }
 

@@ -57,7 +57,7 @@ func lockGate(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, which Whi
 		FROM gate
 		WHERE event_id = $1::bigint AND ($2 = '' OR name = $2) AND ($3::uuid IS NULL OR device_id = $3)
 		ORDER BY enrolled_at, device_id
-		FOR UPDATE`, int64(event), strings.TrimSpace(which.Name), orNull(which.Device))
+		FOR UPDATE`, int64(event), strings.TrimSpace(which.Name), pg.OrNull(which.Device))
 	if err != nil {
 		return Device{}, fmt.Errorf("lock gate: %w", err)
 	}
@@ -116,7 +116,7 @@ func (s *Service) revokeDevice(ctx context.Context, tx pgx.Tx, id uuid.UUID, rea
 	_, err = tx.Exec(ctx, `
 		UPDATE gate
 		SET revoked_at = $2, revoke_reason = $3, trusted_incarnation = $4, trusted_seq = $5
-		WHERE device_id = $1`, id, s.cfg.Now(), reason, orNull(trusted.Incarnation), seq)
+		WHERE device_id = $1`, id, s.cfg.Now(), reason, pg.OrNull(trusted.Incarnation), seq)
 	return err
 }
 

@@ -98,8 +98,8 @@ func insertEvent(ctx context.Context, tx pgx.Tx, spec Spec) (Event, error) {
 		                   status, partition, claim_wait_ms, hash_key)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 		RETURNING `+eventColumns,
-		stream, spec.Name, spec.Timezone, orNull(spec.StartsAt), orNull(spec.EndsAt), spec.Venue.Name,
-		orNull(spec.Venue.Capacity), Published, spec.Policy.Partition, spec.Policy.ClaimWaitMS, hashKey)
+		stream, spec.Name, spec.Timezone, pg.OrNull(spec.StartsAt), pg.OrNull(spec.EndsAt), spec.Venue.Name,
+		pg.OrNull(spec.Venue.Capacity), Published, spec.Policy.Partition, spec.Policy.ClaimWaitMS, hashKey)
 	if err != nil {
 		return Event{}, err
 	}
@@ -112,7 +112,7 @@ const hashKeyLen = 32
 func insertZones(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, zones []syncproto.Zone) error {
 	names, parents := make([]string, len(zones)), make([]*string, len(zones))
 	for i, z := range zones {
-		names[i], parents[i] = z.Name, orNull(z.Parent)
+		names[i], parents[i] = z.Name, pg.OrNull(z.Parent)
 	}
 	_, err := tx.Exec(ctx, `
 		INSERT INTO zone (event_id, name, parent, position)
@@ -128,8 +128,8 @@ func insertTypes(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, types 
 		pgx.CopyFromSlice(len(types), func(i int) ([]any, error) {
 			t := types[i]
 			return []any{
-				event, int16(i + 1), t.Key, t.Name, append([]string{}, t.Zones...), orNull(t.ValidFrom), orNull(t.ValidUntil),
-				orNull(t.EntriesTotal), orNull(t.EntriesPerDay), t.Reentry,
+				event, int16(i + 1), t.Key, t.Name, append([]string{}, t.Zones...), pg.OrNull(t.ValidFrom), pg.OrNull(t.ValidUntil),
+				pg.OrNull(t.EntriesTotal), pg.OrNull(t.EntriesPerDay), t.Reentry,
 			}, nil
 		}))
 	return err
@@ -144,7 +144,7 @@ func scanEvent(row pgx.CollectableRow) (Event, error) {
 		capacity     *int
 	)
 	err := row.Scan(&e.No, &e.Stream, &e.Name, &e.Timezone, &starts, &ends, &e.Venue.Name, &capacity, &e.Status, &e.CreatedAt)
-	e.StartsAt, e.EndsAt, e.Venue.Capacity = orZero(starts), orZero(ends), orZero(capacity)
+	e.StartsAt, e.EndsAt, e.Venue.Capacity = pg.OrZero(starts), pg.OrZero(ends), pg.OrZero(capacity)
 	return e, err
 }
 
@@ -188,22 +188,4 @@ func (s *Service) HashKey(ctx context.Context, no syncproto.EventNo) ([]byte, er
 		return nil, fmt.Errorf("read hash key: %w", err)
 	}
 	return key, nil
-}
-
-// orNull is nil for the zero value.
-func orNull[T comparable](v T) *T {
-	var zero T
-	if v == zero {
-		return nil
-	}
-	return &v
-}
-
-// orZero is the zero value for nil.
-func orZero[T any](v *T) T {
-	var zero T
-	if v == nil {
-		return zero
-	}
-	return *v
 }
