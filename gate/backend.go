@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -28,11 +29,11 @@ func (b backend) Verify(_ context.Context, code []byte) (control.Verdict, error)
 }
 
 func (b backend) Journal(ctx context.Context, fn func(control.Line) error) error {
-	return lines(ctx, b.g.current.Load().journal.Reader, b.g.id.Stream, fn)
+	return lines(ctx, &b.g.current.Load().chains.past, b.g.id.Stream, fn)
 }
 
-func lines(ctx context.Context, r *journal.Reader, stream uuid.UUID, fn func(control.Line) error) error {
-	return r.Entries(ctx, func(e *syncproto.Entry) error { return fn(control.LineOf(e, stream)) })
+func lines(ctx context.Context, p *past, stream uuid.UUID, fn func(control.Line) error) error {
+	return p.Entries(ctx, func(e *syncproto.Entry) error { return fn(control.LineOf(e, stream)) })
 }
 
 // Inspect looks at the data directory of a gate: through the gate where one is
@@ -53,9 +54,12 @@ func Inspect(ctx context.Context, dir string, now func() time.Time) (Inspection,
 		return nil, err
 	}
 	o := &stopped{dir: dir, id: id, now: now}
-	o.journal, err = journal.OpenReadOnly(ctx, filepath.Join(dir, journalFile))
+	o.past.journal, err = journal.OpenReadOnly(ctx, filepath.Join(dir, journalFile))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
+	}
+	if o.past.aside, err = openAside(ctx, dir, id, slog.New(slog.DiscardHandler)); err != nil {
+		return nil, errors.Join(err, o.Close())
 	}
 	return o, nil
 }
@@ -66,21 +70,21 @@ type Inspection interface {
 	Close() error
 }
 
-// stopped answers from the files of a gate that is not running. The journal is
-// nil when the gate never ran.
+// stopped answers from the files of a gate that is not running.
 type stopped struct {
-	dir     string
-	id      *identity.Identity
-	journal *journal.Reader
-	now     func() time.Time
+	dir  string
+	id   *identity.Identity
+	past past
+	now  func() time.Time
 }
 
 // Close implements Inspection.
 func (o *stopped) Close() error {
-	if o.journal == nil {
-		return nil
+	err := o.past.closeAside()
+	if o.past.journal != nil {
+		err = errors.Join(err, o.past.journal.Close())
 	}
-	return o.journal.Close()
+	return err
 }
 
 // Status implements control.Backend.
@@ -92,16 +96,13 @@ func (o *stopped) Status(ctx context.Context) (control.Status, error) {
 	st := mind.Status(o.now())
 	out := control.StatusOf(st, nil)
 	out.Gate, out.Event, out.Central, out.LastSeq = o.id.Name, o.id.Event, control.Offline, 0
-	if o.journal == nil {
-		return out, nil
-	}
-	marks, err := o.journal.Watermarks(ctx)
+	marks, err := o.past.marks(ctx)
 	if err != nil {
 		return out, err
 	}
-	out.JournalRows, out.Unsent = o.journal.Rows(), o.journal.Unsent()
+	out.JournalRows, out.Unsent = o.past.rows(), o.past.unsent()
 	if len(marks) > 0 {
-		out.LastSeq = marks[len(marks)-1].Last.Seq
+		out.LastSeq = marks[len(marks)-1].Last
 	}
 	return out, nil
 }
@@ -123,10 +124,7 @@ func (o *stopped) Verify(ctx context.Context, code []byte) (control.Verdict, err
 
 // Journal implements control.Backend.
 func (o *stopped) Journal(ctx context.Context, fn func(control.Line) error) error {
-	if o.journal == nil {
-		return nil
-	}
-	return lines(ctx, o.journal, o.id.Stream, fn)
+	return lines(ctx, &o.past, o.id.Stream, fn)
 }
 
 // mind makes a node as the gate would at start, for an incarnation that never
@@ -143,10 +141,8 @@ func (o *stopped) mind(ctx context.Context) (*node.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.journal != nil {
-		if err := o.journal.Entries(ctx, func(e *syncproto.Entry) error { mind.Own(e); return nil }); err != nil {
-			return nil, err
-		}
+	if err := o.past.Entries(ctx, func(e *syncproto.Entry) error { mind.Own(e); return nil }); err != nil {
+		return nil, err
 	}
 	rep, loaded, err := loadReplica(ctx, replica.Config{Path: filepath.Join(o.dir, replicaFile)})
 	if err != nil {

@@ -225,7 +225,7 @@ func (g *Gate) status(context.Context) (control.Status, error) {
 	}
 	inc := s.journal.Incarnation()
 	st := control.StatusOf(s.engine.Status(), scanners)
-	st.Gate, st.Event, st.JournalRows, st.Incarnation = g.id.Name, g.id.Event, s.journal.Rows(), &inc
+	st.Gate, st.Event, st.JournalRows, st.Incarnation = g.id.Name, g.id.Event, s.chains.rows(), &inc
 	return st, nil
 }
 

@@ -359,6 +359,14 @@ func TestADamagedJournalIsMovedAsideAndRemembered(t *testing.T) {
 	b.stop()
 	b.start()
 	require.Equal(t, "duplicate", b.scan(0, codes[0]).Reason, "also at the next start")
+
+	v.plug()
+	b.until("central to hold all that can be read", func() bool { st := b.status(); return st.Central == control.Online && st.Unsent == 0 })
+	require.Equal(t, 60, v.memory.Attendance(v.rules.Event).Admitted, "59 of the damaged journal, one since")
+	rows := b.status().JournalRows
+	require.Len(t, b.journal(), int(rows), "what can be read is a part of the journal")
+	b.stop()
+	require.Len(t, b.journal(), int(rows), "also while the gate is stopped")
 }
 
 func TestOneProcessAtATime(t *testing.T) {

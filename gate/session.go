@@ -37,6 +37,7 @@ const (
 type session struct {
 	gate    *Gate
 	journal *journal.Journal
+	chains  *chains // the journal, and what is left of others
 	engine  *engine.Engine
 	syncer  *syncer.Syncer
 	lanes   []*lane.Lane
@@ -50,10 +51,14 @@ func (g *Gate) open(ctx context.Context) (_ *session, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.journal.Close())
+			err = errors.Join(err, s.close())
 		}
 	}()
-	mind, rep, err := g.openMind(ctx, s.journal)
+	s.chains = &chains{past: past{journal: s.journal.Reader}, open: s.journal}
+	if s.chains.aside, err = openAside(ctx, g.cfg.Dir, g.id, g.cfg.Logger); err != nil {
+		return nil, err
+	}
+	mind, rep, err := g.openMind(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -95,9 +100,9 @@ func newID() uuid.UUID {
 	return id
 }
 
-// openMind makes the node from the journal and the replica.
-func (g *Gate) openMind(ctx context.Context, j *journal.Journal) (*node.Node, *replica.Replica, error) {
-	cfg, err := g.nodeConfig(ctx, j)
+// openMind makes the node from the journals and the replica.
+func (g *Gate) openMind(ctx context.Context, s *session) (*node.Node, *replica.Replica, error) {
+	cfg, err := g.nodeConfig(ctx, s)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -105,14 +110,11 @@ func (g *Gate) openMind(ctx context.Context, j *journal.Journal) (*node.Node, *r
 	if err != nil {
 		return nil, nil, err
 	}
-	err = j.Entries(ctx, func(e *syncproto.Entry) error {
+	err = s.chains.Entries(ctx, func(e *syncproto.Entry) error {
 		mind.Own(e)
 		return nil
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("read journal: %w", err)
-	}
-	if err := g.recall(ctx, mind); err != nil {
 		return nil, nil, err
 	}
 	rep, loaded, err := loadReplica(ctx, g.replicaConfig())
@@ -125,28 +127,26 @@ func (g *Gate) openMind(ctx context.Context, j *journal.Journal) (*node.Node, *r
 	return mind, rep, nil
 }
 
-func (g *Gate) nodeConfig(ctx context.Context, j *journal.Journal) (node.Config, error) {
+func (g *Gate) nodeConfig(ctx context.Context, s *session) (node.Config, error) {
 	hashKey, err := g.id.OpenHashKey()
 	if err != nil {
 		return node.Config{}, err
 	}
-	marks, err := j.Watermarks(ctx)
+	marks, err := s.chains.marks(ctx)
 	if err != nil {
-		return node.Config{}, fmt.Errorf("read journal: %w", err)
+		return node.Config{}, err
 	}
+	j := s.journal
 	cfg := node.Config{
 		Device: g.id.Device, Event: g.id.Event, Stream: g.id.Stream, Pinned: g.id.Pinned, Trust: &g.id.Trust, HashKey: hashKey,
 		Guard: g.cfg.Guard, Incarnation: j.Incarnation(), NextSeq: j.Last().Seq + 1, Last: j.LastT(), Parent: j.Parent(),
-		Ratchet: g.id.Ratchet, Withdrawn: g.id.Withdrawn, Jitter: g.cfg.Jitter, Timing: g.cfg.Timing, App: g.cfg.App,
+		Journal: marks, Ratchet: g.id.Ratchet, Withdrawn: g.id.Withdrawn, Jitter: g.cfg.Jitter, Timing: g.cfg.Timing, App: g.cfg.App,
 	}
 	if cfg.Guard == 0 {
 		cfg.Guard = -1 // to the node, 0 is the default
 	}
 	for _, l := range g.cfg.Lanes {
 		cfg.Lanes = append(cfg.Lanes, l.LaneConfig)
-	}
-	for _, m := range marks {
-		cfg.Journal = append(cfg.Journal, node.Watermark{Incarnation: m.Incarnation, Last: m.Last.Seq, Acked: m.Acked.Seq})
 	}
 	return cfg, nil
 }
@@ -188,7 +188,7 @@ func (s *session) openSyncer(rep *replica.Replica) error {
 		return err
 	}
 	s.syncer = syncer.New(syncer.Config{
-		Client: client, Feed: s.engine.Feed, Journal: s.journal, Stream: g.id.Stream,
+		Client: client, Feed: s.engine.Feed, Journal: s.chains, Stream: g.id.Stream,
 		ReplicaConfig: g.replicaConfig(), Replica: rep, ChunkDir: filepath.Join(g.cfg.Dir, chunkDir),
 		SaveRatchet: s.saveSession, SaveWithdrawn: s.saveWithdrawn, Vitals: s.vitals, Timeout: g.cfg.Timeout, Now: g.cfg.Now, Logger: g.cfg.Logger,
 	})
@@ -293,13 +293,13 @@ func (s *session) run(ctx context.Context) {
 	lanes.Wait()
 	stopLink()
 	link.Wait()
-	if err := s.journal.Close(); err != nil {
+	if err := s.close(); err != nil {
 		log.Error("close journal", "err", err)
 	}
 }
 
-// close is for a session that never ran.
-func (s *session) close() error { return s.journal.Close() }
+// close closes the journals, and is all that a session needs that never ran.
+func (s *session) close() error { return errors.Join(s.chains.closeAside(), s.journal.Close()) }
 
 // scannersSettled reports that every scanner is open, or known not to be there.
 func (s *session) scannersSettled() bool {

@@ -53,7 +53,7 @@ func (s *session) vitals(ctx context.Context) syncer.Vitals {
 	if unix.Statfs(s.gate.cfg.Dir, &fs) == nil {
 		v.FreeBytes = int64(fs.Bavail) * fs.Bsize
 	}
-	if at, ok, err := s.journal.OldestUnsent(ctx); err == nil && ok {
+	if at, ok, err := s.chains.oldestUnsent(ctx); err == nil && ok {
 		v.Oldest = max(0, s.gate.cfg.Now().Sub(at))
 	}
 	return v

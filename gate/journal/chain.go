@@ -50,14 +50,16 @@ func readRow(ctx context.Context, db *sql.DB, id int64) (row, error) {
 	return r, nil
 }
 
-// readRows reads up to max rows from one id to another, both included.
+// readRows reads up to max rows from one id to another, both included. It looks at
+// none beyond, where a salvaged file may be damaged. With an error come the rows
+// before the one that could not be read.
 func readRows(ctx context.Context, db *sql.DB, from, to int64, max int) ([]row, error) {
 	rows, err := db.QueryContext(ctx, `
 		SELECT id, hash, sig, body
 		FROM entry
 		WHERE id BETWEEN ? AND ?
 		ORDER BY id
-		LIMIT ?`, from, to, max)
+		LIMIT ?`, from, to, min(int64(max), to-from+1))
 	if err != nil {
 		return nil, fmt.Errorf("read entries: %w", damage(err))
 	}
@@ -66,12 +68,12 @@ func readRows(ctx context.Context, db *sql.DB, from, to int64, max int) ([]row, 
 	for rows.Next() {
 		r, err := scanRow(rows.Scan)
 		if err != nil {
-			return nil, fmt.Errorf("read entries: %w", damage(err))
+			return out, fmt.Errorf("read entries: %w", damage(err))
 		}
 		out = append(out, r)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read entries: %w", damage(err))
+		return out, fmt.Errorf("read entries: %w", damage(err))
 	}
 	return out, nil
 }
@@ -79,14 +81,14 @@ func readRows(ctx context.Context, db *sql.DB, from, to int64, max int) ([]row, 
 // eachRow calls fn for the rows from one id to another, a page at a time.
 func eachRow(ctx context.Context, db *sql.DB, from, to int64, fn func(*row) error) error {
 	for from <= to {
-		page, err := readRows(ctx, db, from, to, pageRows)
-		if err != nil || len(page) == 0 {
-			return err
-		}
+		page, failed := readRows(ctx, db, from, to, pageRows)
 		for i := range page {
 			if err := fn(&page[i]); err != nil {
 				return err
 			}
+		}
+		if failed != nil || len(page) == 0 {
+			return failed
 		}
 		last := &page[len(page)-1]
 		from = rowID(last.ordinal, last.seq) + 1
@@ -116,6 +118,7 @@ type Report struct {
 	Entries      int64 // entries that verify
 	Signatures   int64 // signed heads among them
 	Last         syncproto.Position
+	Signed       syncproto.Position // the last signed head
 }
 
 // next checks a row and returns its entry. The first row of all may be in the
@@ -145,10 +148,12 @@ func (c *chain) next(r *row) (syncproto.Entry, error) {
 		return e, bad(err.Error())
 	}
 	if r.sig != nil {
-		if !syncproto.VerifyHead(s.key, s.device, syncproto.Position{Ref: e.Ref(), Hash: e.Hash}, r.sig) {
+		head := syncproto.Position{Ref: e.Ref(), Hash: e.Hash}
+		if !syncproto.VerifyHead(s.key, s.device, head, r.sig) {
 			return e, bad("has a signature that is not its device's")
 		}
 		c.report.Signatures++
+		c.report.Signed = head
 	}
 	return e, c.accept(&e, r, bad)
 }

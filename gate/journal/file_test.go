@@ -101,16 +101,18 @@ func TestADamagedJournalIsMovedAsideAndSalvaged(t *testing.T) {
 	require.NoFileExists(t, g.cfg.Path)
 	require.FileExists(t, to)
 	var saved []syncproto.Entry
-	rep, err := journal.Salvage(t.Context(), to, func(e *syncproto.Entry) error {
+	old, err := journal.Salvage(t.Context(), to, g.cfg.Key, func(e *syncproto.Entry) error {
 		saved = append(saved, *e)
 		return nil
 	})
-	require.ErrorIs(t, err, journal.ErrCorrupt, "the reason for the end")
+	require.NoError(t, err)
+	require.ErrorIs(t, old.Damage, journal.ErrCorrupt, "the reason for the end")
 	require.Equal(t, made[:13], saved[1:])
+	require.NoError(t, old.Close())
 
-	g.cfg.Parent, g.cfg.After = rep.Last, saved[13].T
+	g.cfg.Parent, g.cfg.After = old.Report.Last, saved[13].T
 	k := g.open(t)
-	require.Equal(t, rep.Last, k.Parent())
+	require.Equal(t, old.Report.Last, k.Parent())
 	require.Equal(t, saved[13].Hash, k.Parent().Hash)
 	appendN(t, k, 1)
 	_, err = journal.MoveAside(filepath.Join(t.TempDir(), "none.db"), g.now)

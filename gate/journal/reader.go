@@ -108,27 +108,19 @@ func (r *Reader) OldestUnsent(ctx context.Context) (at time.Time, ok bool, err e
 // Entries calls fn for every durable entry in order of writing. It ends at the
 // first error of fn and returns it.
 func (r *Reader) Entries(ctx context.Context, fn func(*syncproto.Entry) error) error {
-	from, to, ok := r.extent()
-	if !ok {
-		return nil
-	}
-	return eachRow(ctx, r.db, from, to, func(row *row) error {
-		e, err := row.entry()
+	for _, s := range r.book.copy() {
+		err := eachRow(ctx, r.db, rowID(s.ordinal, s.first), rowID(s.ordinal, s.last.Seq), func(row *row) error {
+			e, err := row.entry()
+			if err != nil {
+				return err
+			}
+			return fn(&e)
+		})
 		if err != nil {
 			return err
 		}
-		return fn(&e)
-	})
-}
-
-// extent is the first and the last row number.
-func (r *Reader) extent() (from, to int64, ok bool) {
-	s := r.book.copy()
-	if len(s) == 0 {
-		return 0, 0, false
 	}
-	end := s[len(s)-1]
-	return rowID(s[0].ordinal, s[0].first), rowID(end.ordinal, end.last.Seq), true
+	return nil
 }
 
 // Verify checks the whole file: its structure, every hash, every signature and
@@ -164,19 +156,6 @@ func (r *Reader) walk(ctx context.Context, fn func(*syncproto.Entry) error) (Rep
 		err = c.end()
 	}
 	return c.report, err
-}
-
-// Salvage reads a journal that was moved aside: fn gets every entry up to the
-// first that does not verify, and the report names the last good one, which a new
-// journal takes as Config.Parent. The error says why it ended there, nil at the
-// end of a whole file.
-func Salvage(ctx context.Context, path string, fn func(*syncproto.Entry) error) (Report, error) {
-	r, err := openAlone(ctx, path)
-	if err != nil {
-		return Report{}, fmt.Errorf("salvage journal %s: %w", path, err)
-	}
-	rep, err := r.walk(ctx, fn)
-	return rep, errors.Join(err, r.Close())
 }
 
 // Range returns entries of one incarnation from seq first on, ready to be pushed

@@ -169,55 +169,87 @@ func unwritable(path string, err error) error {
 // rowID is where an entry stands in the table.
 func rowID(ordinal int64, seq uint64) int64 { return ordinal<<seqBits | int64(seq) }
 
-// loadBook reads what incarnations there are and where each begins and ends.
-func loadBook(ctx context.Context, db *sql.DB) (*book, error) {
-	rows, err := db.QueryContext(ctx, `
-		SELECT ordinal, id, device, key, acked_seq, acked_hash, acked_at,
+// Where the entries of an incarnation begin and end, as row numbers: as they are
+// in the file, and as far as they can possibly be.
+const (
+	extentFound = `
 		       (SELECT min(id) FROM entry WHERE id BETWEEN i.ordinal << 40 AND (i.ordinal + 1 << 40) - 1),
-		       (SELECT max(id) FROM entry WHERE id BETWEEN i.ordinal << 40 AND (i.ordinal + 1 << 40) - 1)
+		       (SELECT max(id) FROM entry WHERE id BETWEEN i.ordinal << 40 AND (i.ordinal + 1 << 40) - 1)`
+	extentMost = `i.ordinal << 40 | 1, (i.ordinal + 1 << 40) - 1`
+)
+
+// readStreams reads up to limit incarnations after an ordinal, -1 being all, with
+// one of the extents above.
+func readStreams(ctx context.Context, db *sql.DB, extent string, after int64, limit int) ([]stream, error) {
+	rows, err := db.QueryContext(ctx, `
+		SELECT ordinal, id, device, key, acked_seq, acked_hash, acked_at, `+extent+`
 		FROM incarnation AS i
-		ORDER BY ordinal`)
+		WHERE ordinal > ?
+		ORDER BY ordinal
+		LIMIT ?`, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read incarnations: %w", damage(err))
 	}
 	defer rows.Close()
-	b := &book{}
+	var streams []stream
 	for rows.Next() {
-		var (
-			s             stream
-			id, dev       []byte
-			key, hash     []byte
-			first, latest sql.NullInt64
-			acked         int64
-		)
-		if err := rows.Scan(&s.ordinal, &id, &dev, &key, &acked, &hash, &s.ackedAt, &first, &latest); err != nil {
-			return nil, fmt.Errorf("read incarnations: %w", damage(err))
+		s, err := scanStream(rows)
+		if err != nil {
+			return nil, err
 		}
-		if !first.Valid || len(id) != 16 || len(dev) != 16 || len(key) != 32 || len(hash) != 32 {
-			return nil, fmt.Errorf("%w: incarnation %d has no entries or a malformed row", ErrCorrupt, s.ordinal)
-		}
-		s.last.Incarnation, s.device, s.key = uuid.UUID(id), uuid.UUID(dev), key
-		s.first, s.last.Seq = uint64(first.Int64&seqMax), uint64(latest.Int64&seqMax)
-		s.acked = syncproto.Position{Ref: syncproto.Ref{Incarnation: uuid.UUID(id), Seq: uint64(acked)}, Hash: syncproto.Hash(hash)}
-		if s.acked.Seq == 0 {
-			s.acked = syncproto.Position{}
-		}
-		b.streams = append(b.streams, s)
+		streams = append(streams, s)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read incarnations: %w", damage(err))
 	}
-	rows.Close()
-	for i := range b.streams {
-		s := &b.streams[i]
-		row, err := readRow(ctx, db, rowID(s.ordinal, s.last.Seq))
-		if err != nil {
+	return streams, nil
+}
+
+func scanStream(rows *sql.Rows) (s stream, err error) {
+	var (
+		id, dev       []byte
+		key, hash     []byte
+		first, latest sql.NullInt64
+		acked         int64
+	)
+	if err := rows.Scan(&s.ordinal, &id, &dev, &key, &acked, &hash, &s.ackedAt, &first, &latest); err != nil {
+		return s, fmt.Errorf("read incarnations: %w", damage(err))
+	}
+	if !first.Valid || len(id) != 16 || len(dev) != 16 || len(key) != 32 || len(hash) != 32 {
+		return s, fmt.Errorf("%w: incarnation %d has no entries or a malformed row", ErrCorrupt, s.ordinal)
+	}
+	s.last.Incarnation, s.device, s.key = uuid.UUID(id), uuid.UUID(dev), key
+	s.first, s.last.Seq = uint64(first.Int64&seqMax), uint64(latest.Int64&seqMax)
+	s.acked = syncproto.Position{Ref: syncproto.Ref{Incarnation: uuid.UUID(id), Seq: uint64(acked)}, Hash: syncproto.Hash(hash)}
+	if s.acked.Seq == 0 {
+		s.acked = syncproto.Position{}
+	}
+	return s, nil
+}
+
+// loadBook reads what incarnations there are and where each begins and ends.
+func loadBook(ctx context.Context, db *sql.DB) (*book, error) {
+	streams, err := readStreams(ctx, db, extentFound, 0, -1)
+	if err != nil {
+		return nil, err
+	}
+	for i := range streams {
+		s := &streams[i]
+		if err := s.readHead(ctx, db); err != nil {
 			return nil, err
 		}
-		s.last.Hash = row.hash
-		if s.first > 1 && (i > 0 || len(b.streams) == 1 || s.unsent() != 0) {
+		if s.first > 1 && (i > 0 || len(streams) == 1 || s.unsent() != 0) {
 			return nil, fmt.Errorf("%w: incarnation %s begins at entry %d, and was not being pruned", ErrCorrupt, s.last.Incarnation, s.first)
 		}
 	}
-	return b, nil
+	return &book{streams: streams}, nil
+}
+
+// readHead reads the hash of the last entry.
+func (s *stream) readHead(ctx context.Context, db *sql.DB) error {
+	row, err := readRow(ctx, db, rowID(s.ordinal, s.last.Seq))
+	if err == nil {
+		s.last.Hash = row.hash
+	}
+	return err
 }
