@@ -22,6 +22,7 @@ type subject struct {
 type outboxRow struct {
 	id      int64
 	subject subject
+	place   *Place // of a transaction that goes by steps
 }
 
 type logRow struct {
@@ -32,6 +33,7 @@ type logRow struct {
 // sealedLog is the change log of one event.
 type sealedLog struct {
 	nextID  int64
+	place   *Place      // of the transaction that writes now, where it goes by steps
 	outbox  []outboxRow // committed, not sealed
 	rows    []logRow    // rows[0] is number trimmed+1
 	trimmed int64
@@ -42,19 +44,35 @@ func (l *sealedLog) head() int64 { return l.trimmed + int64(len(l.rows)) }
 
 // assign numbers a change of a transaction that is still open.
 func (l *sealedLog) assign(s subject) outboxRow {
+	if l.place != nil {
+		l.place.next++
+		return outboxRow{id: l.place.next, subject: s, place: l.place}
+	}
 	l.nextID++
 	return outboxRow{id: l.nextID, subject: s}
 }
 
-// seal moves what is committed into the log, under one tag.
-func (l *sealedLog) seal(tag int64) int {
-	slices.SortFunc(l.outbox, func(a, b outboxRow) int { return cmp.Compare(a.id, b.id) })
-	n := len(l.outbox)
+// visible lists what a sealer sees now, in the order of writing.
+func (l *sealedLog) visible() []outboxRow {
+	var rows []outboxRow
 	for _, o := range l.outbox {
+		if o.place == nil || o.place.shown {
+			rows = append(rows, o)
+		}
+	}
+	slices.SortFunc(rows, func(a, b outboxRow) int { return cmp.Compare(a.id, b.id) })
+	return rows
+}
+
+// seal moves rows of the outbox into the log, under one tag.
+func (l *sealedLog) seal(rows []outboxRow, tag int64) int {
+	moved := make(map[int64]bool, len(rows))
+	for _, o := range rows {
+		moved[o.id] = true
 		l.rows = append(l.rows, logRow{tag: tag, subject: o.subject})
 	}
-	l.outbox = nil
-	return n
+	l.outbox = slices.DeleteFunc(l.outbox, func(o outboxRow) bool { return moved[o.id] })
+	return len(rows)
 }
 
 // tagAt is the tag of a number that is in the log or just before it.

@@ -58,12 +58,12 @@ func TestSealedLogSkipsNothing(t *testing.T) {
 					open = open[1:] // rolled back
 				}
 			case 3:
-				l.seal(rapid.Int64().Draw(t, "tag"))
+				l.seal(l.visible(), rapid.Int64().Draw(t, "tag"))
 			case 4:
 				read()
 			}
 		}
-		l.seal(1)
+		l.seal(l.visible(), 1)
 		for cursor < l.head() {
 			read()
 		}
@@ -83,7 +83,7 @@ func TestTrimmedLogStillChecksItsEdge(t *testing.T) {
 	epoch := ID("epoch")
 	for i := range 10 {
 		l.outbox = append(l.outbox, l.assign(subject{no: uint64(i)}))
-		l.seal(int64(100 + i))
+		l.seal(l.visible(), int64(100+i))
 	}
 	at5 := l.cursor(epoch, 5)
 	require.EqualValues(t, 104, at5.Tag)

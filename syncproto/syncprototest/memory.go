@@ -42,18 +42,19 @@ type MemoryConfig struct {
 // rest of central would do; what gates do goes through [Memory.Service], or
 // through [Memory.Doer] from end to end. It is safe for concurrent use.
 type Memory struct {
-	cfg     MemoryConfig
-	id      uuid.UUID
-	online  ed25519.PrivateKey
-	trust   syncproto.TrustBundle
-	mu      sync.Mutex
-	epoch   uuid.UUID
-	events  map[syncproto.EventNo]*event
-	tokens  map[syncproto.Hash]*enrolToken
-	devices map[uuid.UUID]*device
-	chains  map[uuid.UUID]*chain
-	blobs   map[syncproto.Hash][]byte
-	kept    []Quarantined
+	cfg      MemoryConfig
+	id       uuid.UUID
+	online   ed25519.PrivateKey
+	onlineID syncproto.KeyID
+	trust    syncproto.TrustBundle
+	mu       sync.Mutex
+	epoch    uuid.UUID
+	events   map[syncproto.EventNo]*event
+	tokens   map[syncproto.Hash]*enrolToken
+	devices  map[uuid.UUID]*device
+	chains   map[uuid.UUID]*chain
+	blobs    map[syncproto.Hash][]byte
+	kept     []Quarantined
 }
 
 // Quarantined is a push that could not be read.
@@ -87,7 +88,7 @@ func NewMemory(cfg MemoryConfig) (*Memory, error) {
 		return nil, errors.New("central in memory: Name, Now and Rand are required")
 	}
 	m := &Memory{
-		cfg: cfg, id: ID("central " + cfg.Name), online: Key("online " + cfg.Name), epoch: ID("epoch of " + cfg.Name),
+		cfg: cfg, id: ID("central " + cfg.Name), online: Key("online " + cfg.Name), onlineID: 1, epoch: ID("epoch of " + cfg.Name),
 		events: map[syncproto.EventNo]*event{}, tokens: map[syncproto.Hash]*enrolToken{},
 		devices: map[uuid.UUID]*device{}, chains: map[uuid.UUID]*chain{}, blobs: map[syncproto.Hash][]byte{},
 	}
@@ -200,7 +201,7 @@ func (m *Memory) Seal(event syncproto.EventNo) (int, error) {
 	if ev == nil {
 		return 0, fmt.Errorf("event %d does not exist", event)
 	}
-	return sealLocked(m, ev)
+	return sealLocked(m, ev, ev.log.visible())
 }
 
 // Quarantined lists the pushes that could not be read.
@@ -248,16 +249,16 @@ func (m *Memory) committedLocked(ev *event) error {
 	if m.cfg.ManualSeal {
 		return nil
 	}
-	_, err := sealLocked(m, ev)
+	_, err := sealLocked(m, ev, ev.log.visible())
 	return err
 }
 
-func sealLocked(m *Memory, ev *event) (int, error) {
+func sealLocked(m *Memory, ev *event, rows []outboxRow) (int, error) {
 	tag, err := randomTag(m.cfg.Rand)
 	if err != nil {
 		return 0, err
 	}
-	n := ev.log.seal(tag)
+	n := ev.log.seal(rows, tag)
 	if n > 0 {
 		close(ev.grown)
 		ev.grown = make(chan struct{})

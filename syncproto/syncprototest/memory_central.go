@@ -1,8 +1,11 @@
 package syncprototest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -62,7 +65,8 @@ func release(m *Memory, id uuid.UUID) error {
 	}
 	d.quarantined = false
 	var told []subject
-	for _, c := range m.chains {
+	for _, inc := range slices.SortedFunc(maps.Keys(m.chains), func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) }) {
+		c := m.chains[inc]
 		for _, e := range c.entries {
 			if c.device == d && e.Untrusted {
 				e.Untrusted = false

@@ -3,6 +3,7 @@ package syncprototest
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -37,7 +38,9 @@ func DoerOf(s *wire.Server) wire.Doer {
 
 // Signer implements wire.Service.
 func (s service) Signer(context.Context) (wire.Signer, error) {
-	return wire.Signer{Central: s.id, Key: 1, Private: s.online}, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return wire.Signer{Central: s.id, Key: s.onlineID, Private: s.online}, nil
 }
 
 // Device implements wire.Service.
@@ -78,18 +81,27 @@ func (s service) enrolNew(t *enrolToken, req syncproto.EnrolRequest) (syncproto.
 	if err != nil {
 		return syncproto.EnrolReply{}, syncproto.Errorf(syncproto.CodeMalformed, "The box key is not an X25519 key.")
 	}
-	id := ID("device " + base64.RawURLEncoding.EncodeToString(req.DeviceKey))
-	if s.devices[id] != nil {
-		return syncproto.EnrolReply{}, syncproto.Errorf(syncproto.CodeForbidden, "This key is enrolled already; a gate makes a new key for a new token.")
+	d, err := addDevice(s.Memory, ev, t.name, req.DeviceKey, sealed)
+	if err != nil {
+		return syncproto.EnrolReply{}, err
+	}
+	t.device = d.record.Device
+	return d.enrolReply(s.trust), nil
+}
+
+// addDevice makes a gate of a key.
+func addDevice(m *Memory, ev *event, name string, key ed25519.PublicKey, hashKey []byte) (*device, error) {
+	id := ID("device " + base64.RawURLEncoding.EncodeToString(key))
+	if m.devices[id] != nil {
+		return nil, syncproto.Errorf(syncproto.CodeForbidden, "This key is enrolled already; a gate makes a new key for a new token.")
 	}
 	d := &device{
-		record: syncproto.DeviceRecord{Device: id, Rev: 1, Name: t.name, Key: req.DeviceKey},
-		event:  ev, hashKey: sealed, left: map[uuid.UUID]bool{},
+		record: syncproto.DeviceRecord{Device: id, Rev: 1, Name: name, Key: key},
+		event:  ev, hashKey: hashKey, left: map[uuid.UUID]bool{},
 	}
-	s.devices[id] = d
+	m.devices[id] = d
 	ev.devices = append(ev.devices, id)
-	t.device = id
-	return d.enrolReply(s.trust), s.tellLocked(ev, subject{kind: syncproto.RecordDevice, id: id})
+	return d, m.tellLocked(ev, subject{kind: syncproto.RecordDevice, id: id})
 }
 
 func (d *device) enrolReply(trust syncproto.TrustBundle) syncproto.EnrolReply {

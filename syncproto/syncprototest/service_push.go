@@ -2,6 +2,7 @@ package syncprototest
 
 import (
 	"context"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -51,6 +52,10 @@ func (s service) Push(_ context.Context, id uuid.UUID, req syncproto.PushRequest
 		return syncproto.PushReply{}, err
 	}
 	s.chains[req.Incarnation] = c
+	// What a peer carries may be of a box that is gone.
+	if last := req.Entries[len(req.Entries)-1].Ref(); id == req.Device && last.Seq > c.acked() && goesOnElsewhere(s.Memory, owner, c, &req) {
+		owner.quarantined = true
+	}
 	if err := s.tellLocked(owner.event, c.store(req.Entries)...); err != nil {
 		return syncproto.PushReply{}, err
 	}
@@ -91,7 +96,7 @@ func (c *chain) store(entries []syncproto.Entry) []subject {
 			continue
 		}
 		e := &syncproto.EntryRecord{
-			Entry: entries[i], Device: c.device.record.Device, Untrusted: c.device.record.Revoked || c.device.quarantined,
+			Entry: entries[i], Device: c.device.record.Device, Untrusted: !c.device.trusts(entries[i].Ref()),
 		}
 		c.entries = append(c.entries, e)
 		told = append(told, subject{kind: syncproto.RecordEntry, id: c.inc, no: e.Seq})
@@ -107,4 +112,57 @@ func (c *chain) store(entries []syncproto.Entry) []subject {
 		told = append(told, ev.fold(no)...)
 	}
 	return told
+}
+
+// trusts reports whether an entry that arrives now counts.
+func (d *device) trusts(ref syncproto.Ref) bool {
+	if d.record.Revoked {
+		return ref.Incarnation == d.record.Trusted.Incarnation && ref.Seq <= d.record.Trusted.Seq
+	}
+	return !d.quarantined
+}
+
+// goesOnElsewhere reports whether a push goes on in a line that the device's
+// current incarnation does not follow: another box with the same key wrote it.
+// Nobody is accused while parts of the lines are not stored.
+func goesOnElsewhere(m *Memory, d *device, c *chain, req *syncproto.PushRequest) bool {
+	way, _ := lineOf(m, d.current, nil)
+	line, beginning := lineOf(m, c.inc, &req.Entries[0])
+	last := req.Entries[len(req.Entries)-1].Ref()
+	switch {
+	case len(way) == 0 || slices.ContainsFunc(line, func(r syncproto.Ref) bool { return r.Incarnation == d.current }):
+		return false
+	case slices.ContainsFunc(way[1:], func(r syncproto.Ref) bool { return r.Incarnation == c.inc && last.Seq > r.Seq }):
+		return true
+	case slices.ContainsFunc(way, func(r syncproto.Ref) bool { return r.Incarnation == c.inc }):
+		return false
+	}
+	return beginning || slices.ContainsFunc(line[1:], func(r syncproto.Ref) bool {
+		return slices.ContainsFunc(way, func(w syncproto.Ref) bool { return w.Incarnation == r.Incarnation })
+	})
+}
+
+// lineOf follows the parents of an incarnation as far as they are stored: each with
+// the entry at which the next one left it. first stands in for a genesis that is
+// just arriving. beginning tells that the line goes back to a box without a past.
+func lineOf(m *Memory, inc uuid.UUID, first *syncproto.Entry) (line []syncproto.Ref, beginning bool) {
+	at := syncproto.Ref{Incarnation: inc}
+	for seen := map[uuid.UUID]bool{}; !seen[at.Incarnation]; {
+		genesis := first
+		if c := m.chains[at.Incarnation]; c != nil && len(c.entries) > 0 {
+			genesis = &c.entries[0].Entry
+		}
+		if genesis == nil || genesis.Incarnation != at.Incarnation || genesis.Kind != syncproto.KindGenesis {
+			break
+		}
+		seen[at.Incarnation] = true
+		line = append(line, at)
+		if at = genesis.Of; at.IsZero() {
+			return line, true
+		}
+	}
+	if len(line) > 0 {
+		line = append(line, at) // not stored, but named
+	}
+	return line, false
 }
