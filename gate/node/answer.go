@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"time"
 
 	"gatehouse/syncproto"
@@ -127,6 +128,11 @@ func (n *Node) refused(now time.Time, kind CallKind, a Answer, out *Output) {
 	l := &n.link
 	e := syncproto.AsError(a.Err)
 	if e == nil {
+		// Central may have taken a new key into use while this gate did not hear it; the
+		// answer to a hello brings it.
+		if errors.Is(a.Err, syncproto.ErrUntrusted) {
+			l.greeted = false
+		}
 		l.online = false
 		l.failed(now, kind, 0)
 		return
@@ -186,9 +192,11 @@ func (l *link) rewind(r PushRange, expected uint64) {
 }
 
 // observe takes the time of an entry from elsewhere: ours come after it, unless
-// it is so far ahead that its clock must be wrong.
+// it is so far ahead that its clock must be wrong. What it is ahead of is this
+// gate's own clock, and not what others have made of it already: a clock that
+// gains a little with each entry would else take all the others along.
 func (c *clock) observe(now time.Time, t syncproto.HLC) {
-	if t > c.last && t.UnixMilli() <= c.peek(now).UnixMilli()+syncproto.HLCDriftMax.Milliseconds() {
+	if t > c.last && t.UnixMilli() <= c.correct(now)+c.drift.Milliseconds() {
 		c.last = t
 	}
 }

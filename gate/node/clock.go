@@ -15,6 +15,7 @@ const errUnknownMS = 60_000
 // battery-backed clock still orders its entries after a reboot.
 type clock struct {
 	last     syncproto.HLC
+	drift    time.Duration // how far ahead a clock elsewhere may be
 	offsetMS int64
 	errMS    int64
 }

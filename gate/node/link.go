@@ -62,6 +62,7 @@ type link struct {
 type talk struct {
 	busy     bool
 	failures int
+	from     time.Time // when the pause began
 	due      time.Time
 }
 
@@ -105,7 +106,8 @@ func (l *link) start(now time.Time, n *Node, out *Output, kind CallKind, wanted 
 	if !wanted || t.busy {
 		return
 	}
-	if t.due.After(now) {
+	// A clock that was put back before the pause began has not made it longer.
+	if t.due.After(now) && !now.Before(t.from) {
 		if out.Wake.IsZero() || t.due.Before(out.Wake) {
 			out.Wake = t.due
 		}
@@ -165,7 +167,7 @@ func (l *link) unsent() int64 {
 // done ends a call well: the next of its kind may follow after pause.
 // After an outage the others need not sit out their pauses.
 func (l *link) done(now time.Time, kind CallKind, pause time.Duration) {
-	l.talks[kind] = talk{due: now.Add(pause)}
+	l.talks[kind] = talk{from: now, due: now.Add(pause)}
 	if !l.online {
 		for i := range l.talks {
 			if t := &l.talks[i]; !t.busy && t.failures > 0 {
@@ -186,5 +188,5 @@ func (l *link) failed(now time.Time, kind CallKind, atLeast time.Duration) {
 		window = min(window, max(l.timing.BackoffBase<<t.failures, l.spread))
 	}
 	pause := max(time.Duration(l.jitter()*float64(window)), atLeast)
-	*t = talk{failures: t.failures + 1, due: now.Add(pause)}
+	*t = talk{failures: t.failures + 1, from: now, due: now.Add(pause)}
 }

@@ -152,6 +152,29 @@ func TestBackOffIsBoundedAndTheLinkRecovers(t *testing.T) {
 	require.Zero(t, w.n.Status(w.now).Age)
 }
 
+// Central took a new online key into use while this gate could not hear it: nothing
+// that it signs can be read, but the answer to a hello, which brings the key.
+func TestAnAnswerThatCannotBeVerifiedLeadsToAHello(t *testing.T) {
+	for _, kind := range []node.CallKind{node.CallChanges, node.CallPush} {
+		w := greeted(t)
+		c, ok := call(w.out, kind)
+		require.True(t, ok)
+		out := w.answer(node.Answer{Call: c, Err: fmt.Errorf("response of status 200: %w", syncproto.ErrUntrusted)})
+		_, ok = call(out, node.CallHello)
+		require.True(t, ok, kind.String())
+		require.Equal(t, node.Admit, w.scanNo(laneIn, 1).Decision, "the lane goes on meanwhile")
+	}
+}
+
+func TestAClockThatIsPutBackHoldsNothingUp(t *testing.T) {
+	w := greeted(t)
+	c, _ := call(w.out, node.CallChanges)
+	w.answer(node.Answer{Call: c, Err: errors.New("connection refused")})
+	w.now = w.now.Add(-time.Hour)
+	_, ok := call(w.step(node.Tick{}), node.CallChanges)
+	require.True(t, ok, "a pause ends when its beginning is in the future")
+}
+
 func TestAWithdrawnGateStops(t *testing.T) {
 	w := greeted(t)
 	c, _ := call(w.out, node.CallChanges)

@@ -64,6 +64,9 @@ type Config struct {
 	// Jitter gives numbers in [0, 1) for back-off.
 	Jitter func() float64
 	Timing Timing
+	// Drift is how far the clock of an entry from elsewhere may be ahead of this
+	// gate's to be followed. Defaults to syncproto.HLCDriftMax.
+	Drift time.Duration
 	// App names the program and its version to central.
 	App string
 }
@@ -118,11 +121,14 @@ func New(cfg Config) (*Node, error) {
 	if cfg.Guard == 0 {
 		cfg.Guard = DefaultGuard
 	}
+	if cfg.Drift == 0 {
+		cfg.Drift = syncproto.HLCDriftMax
+	}
 	if cfg.Jitter == nil {
 		return nil, fmt.Errorf("node config lacks a source of jitter")
 	}
 	n := &Node{
-		cfg: cfg, hasher: credential.NewHasher(cfg.HashKey), clock: clock{last: cfg.Last, errMS: errUnknownMS}, seq: cfg.NextSeq,
+		cfg: cfg, hasher: credential.NewHasher(cfg.HashKey), clock: clock{last: cfg.Last, drift: cfg.Drift, errMS: errUnknownMS}, seq: cfg.NextSeq,
 		know: newLedger(cfg),
 		link: newLink(cfg),
 	}

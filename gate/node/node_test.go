@@ -314,6 +314,18 @@ func TestAFarAheadClockDoesNotMoveOurs(t *testing.T) {
 	require.Less(t, w.entries[0].T, syncproto.HLCAt(start.Add(time.Minute)))
 }
 
+// A clock that gains a few seconds with each entry must not take the others along.
+func TestManySmallStepsOfAWrongClockDoNotMoveOursFar(t *testing.T) {
+	w := greeted(t)
+	for i := range 20 {
+		ahead := start.Add(time.Duration(4*i) * time.Second)
+		w.page(int64(5+i), int64(6+i), syncproto.Record{Kind: syncproto.RecordEntry, Entry: entryOf(other, other, uint64(2+i), syncproto.KindAdmit, 3, ahead)})
+	}
+	w.scanNo(laneIn, 1)
+	require.LessOrEqual(t, w.entries[0].T.UnixMilli(), start.Add(syncproto.HLCDriftMax).UnixMilli()+1)
+	require.Greater(t, w.entries[0].T, syncproto.HLCAt(start.Add(4*time.Second)), "what is a little ahead is still followed")
+}
+
 func TestRevocationByPage(t *testing.T) {
 	w := greeted(t)
 	revoked := ticket(t, 4, syncproto.StatusRevoked)
