@@ -408,6 +408,24 @@ func TestCopiesOfAStoppedBoxAreFound(t *testing.T) {
 	require.True(t, b.quarantined(g))
 }
 
+// The original is heard of last, and so is where the device is now: its copy seems
+// to be what follows it. It is not, for it left the journal before the end.
+func TestAnOriginalThatIsHeardOfAfterItsCopyIsFound(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	g := b.gate("north")
+	twin := b.copied(g)
+	b.take(g)
+	b.hello(g, twin.Incarnation)
+	b.take(twin)
+	b.hello(g, g.Incarnation)
+	require.False(t, b.quarantined(g))
+	e := g.Admit(2, b.now)
+	b.take(g)
+	require.True(t, b.quarantined(g))
+	require.Equal(t, "untrusted", b.outcome(e))
+}
+
 func TestHonestGatesAreNotTakenForCopies(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

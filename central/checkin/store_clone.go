@@ -16,14 +16,16 @@ import (
 // One box that was restarted, restored or rebuilt leaves a line where it left it.
 // What it may still push of earlier incarnations lies on the way from its current
 // one back to the first, up to the entry that the next one names as its parent.
-// Entries beside or beyond that are made by another box with the same key.
+// Entries beside or beyond that are made by another box with the same key. So are
+// entries beyond the last place where any genesis left an incarnation, also of the
+// current one: a box that was restarted leaves nothing behind.
 //
 // The current incarnation is that of the last hello. Nobody is accused while the
 // ways are not known: its genesis may not be here yet, and a central that was set
 // back knows an older hello than the gate's and lacks incarnations in between.
 func goesOnElsewhere(ctx context.Context, tx pgx.Tx, device uuid.UUID, last syncproto.Ref) (bool, error) {
 	var known, follows, ahead, meets bool
-	var until *int64
+	var until, left *int64
 	err := tx.QueryRow(ctx, `
 		WITH RECURSIVE here AS (
 			SELECT incarnation FROM gate WHERE device_id = $1
@@ -48,12 +50,15 @@ func goesOnElsewhere(ctx context.Context, tx pgx.Tx, device uuid.UUID, last sync
 		       EXISTS (SELECT FROM way WHERE incarnation = $2),
 		       EXISTS (SELECT FROM line JOIN here USING (incarnation)),
 		       EXISTS (SELECT FROM line WHERE parent_incarnation IS NULL OR parent_incarnation IN (SELECT incarnation FROM way)),
-		       (SELECT max(parent_seq) FROM way WHERE parent_incarnation = $2)`, device, last.Incarnation,
-	).Scan(&known, &follows, &ahead, &meets, &until)
+		       (SELECT max(parent_seq) FROM way WHERE parent_incarnation = $2),
+		       (SELECT max(parent_seq) FROM journal_stream WHERE device_id = $1 AND parent_incarnation = $2)`, device, last.Incarnation,
+	).Scan(&known, &follows, &ahead, &meets, &until, &left)
 	if err != nil {
 		return false, fmt.Errorf("follow incarnations: %w", err)
 	}
 	switch {
+	case left != nil && int64(last.Seq) > *left:
+		return true, nil
 	case !known || ahead: // ahead: the pushed one is the current one, or later than it
 		return false, nil
 	case follows:

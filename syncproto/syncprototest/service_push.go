@@ -130,6 +130,8 @@ func goesOnElsewhere(m *Memory, d *device, c *chain, req *syncproto.PushRequest)
 	line, beginning := lineOf(m, c.inc, &req.Entries[0])
 	last := req.Entries[len(req.Entries)-1].Ref()
 	switch {
+	case leftBefore(m, d, last):
+		return true
 	case len(way) == 0 || slices.ContainsFunc(line, func(r syncproto.Ref) bool { return r.Incarnation == d.current }):
 		return false
 	case slices.ContainsFunc(way[1:], func(r syncproto.Ref) bool { return r.Incarnation == c.inc && last.Seq > r.Seq }):
@@ -165,4 +167,19 @@ func lineOf(m *Memory, inc uuid.UUID, first *syncproto.Entry) (line []syncproto.
 		line = append(line, at) // not stored, but named
 	}
 	return line, false
+}
+
+// leftBefore reports whether every genesis that follows an incarnation left it
+// before an entry. A box that was restarted leaves nothing behind.
+func leftBefore(m *Memory, d *device, entry syncproto.Ref) bool {
+	var left uint64
+	for _, c := range m.chains {
+		if c.device != d || len(c.entries) == 0 {
+			continue
+		}
+		if of := c.entries[0].Of; of.Incarnation == entry.Incarnation && c.entries[0].Kind == syncproto.KindGenesis {
+			left = max(left, of.Seq)
+		}
+	}
+	return left > 0 && entry.Seq > left
 }
