@@ -41,6 +41,9 @@ type HelloRequest struct {
 	ClockMS   int64  `json:"clock_ms"`
 	FreeBytes int64  `json:"free_bytes,omitempty"`
 	App       string `json:"app"`
+	// PeerAddrs are host:port at which this gate listens for its peers; at most
+	// PeerAddrsMax.
+	PeerAddrs []string `json:"peer_addrs,omitempty"`
 }
 
 // HelloReply answers a hello.

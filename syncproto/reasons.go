@@ -31,6 +31,8 @@ const (
 	ReasonDeviceFault   Reason = "device_fault"
 	ReasonNotReady      Reason = "not_ready"
 	ReasonLaneFault     Reason = "lane_fault"
+	ReasonHomeGate      Reason = "home_gate"
+	ReasonPeersAway     Reason = "peers_away"
 )
 
 // Reasons lists every code this version knows, in append-only order.
@@ -39,7 +41,7 @@ func Reasons() []Reason {
 		ReasonAdmitted, ReasonReentry, ReasonExited, ReasonSameCode, ReasonDuplicate, ReasonUnknown, ReasonMalformed,
 		ReasonBadSignature, ReasonWrongEvent, ReasonWrongZone, ReasonRevoked, ReasonUnpaid, ReasonCancelled,
 		ReasonTooEarly, ReasonTooLate, ReasonDayLimit, ReasonTotalLimit, ReasonMustExitFirst, ReasonNotInside,
-		ReasonOverride, ReasonEmergency, ReasonDeviceFault, ReasonNotReady, ReasonLaneFault,
+		ReasonOverride, ReasonEmergency, ReasonDeviceFault, ReasonNotReady, ReasonLaneFault, ReasonHomeGate, ReasonPeersAway,
 	}
 }
 
@@ -78,6 +80,8 @@ func sentences() map[Reason]string {
 		ReasonEmergency:     "Emergency opening.",
 		ReasonDeviceFault:   "This gate cannot record admissions. It is not the guest's fault: use another lane and call support.",
 		ReasonLaneFault:     "This lane is not set up for this event. It is not the guest's fault: use another lane and call support.",
+		ReasonHomeGate:      "The gates cannot hear each other, so this ticket enters at its home gate only. Send the guest there.",
+		ReasonPeersAway:     "The gates cannot hear each other, and this event then admits nobody here. Call a supervisor.",
 		ReasonNotReady:      "This gate has no ticket list yet. It is not the guest's fault: use another lane.",
 	}
 }

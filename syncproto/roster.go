@@ -156,4 +156,11 @@ type DeviceRecord struct {
 	Revoked bool              `json:"revoked,omitempty"`
 	// Trusted is the last entry of the device that counts once it is revoked.
 	Trusted Ref `json:"trusted,omitzero"`
+	// Addrs are host:port at which it said that it listens for its peers.
+	Addrs []string `json:"addrs,omitempty"`
+	// EnrolledAt and RevokedAt are central's clock, Unix milliseconds, 0 for not
+	// known or not revoked. [HomeNotice] after them the gate becomes or ceases to be
+	// the home of tickets.
+	EnrolledAt int64 `json:"enrolled_at,omitempty"`
+	RevokedAt  int64 `json:"revoked_at,omitempty"`
 }

@@ -108,7 +108,7 @@ func TestParseNamesEachMistake(t *testing.T) {
 		"type's unknown zone": {types("zones: [b]"), `ticket_types[0].zones[0]: there is no zone "b" in zones`},
 		"reentry":             {types("reentry: always"), `reentry: must be one of none, after_exit, free, not "always"`},
 		"partition":           {least + "policy: {partition: shut}", `policy.partition: must be one of open, home, closed, not "shut"`},
-		"claim wait":          {least + "policy: {claim_wait_ms: 10001}", "policy.claim_wait_ms: must be a whole number from 0 to 10000"},
+		"claim wait":          {least + "policy: {claim_wait_ms: 1001}", "policy.claim_wait_ms: must be a whole number from 0 to 1000"},
 		"negative limit":      {types("entries_total: -1"), `entries_total: must be a whole number from 0 to 2147483647, not "-1"`},
 		"huge limit":          {types("entries_total: 2147483648"), `entries_total: must be a whole number`},
 		"limit is a list":     {types("entries_total: [1]"), `entries_total: must be a whole number from 0 to 2147483647, not a list or keys`},

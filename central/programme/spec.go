@@ -16,7 +16,7 @@ const (
 	TicketTypesMax = admission.TypesMax
 	NameMax        = 200 // characters of any name
 	KeyMax         = 64  // characters of a ticket type's key
-	ClaimWaitMax   = 10 * time.Second
+	ClaimWaitMax   = syncproto.ClaimWaitMax
 	problemsMax    = 20 // mistakes listed of one file
 	countMax       = 1<<31 - 1
 )

@@ -157,6 +157,10 @@ func (r *Rules) Lane(zoneName string, dir syncproto.Direction) (Lane, error) {
 	return Lane{zone: z, known: true, dir: dir}, nil
 }
 
+// Perimeter reports whether the lane leads into or out of the perimeter, where
+// entries are counted.
+func (l Lane) Perimeter() bool { return l.known && !l.zone.inner }
+
 // ZoneNames lists the event's zones in the organiser's order.
 func (r *Rules) ZoneNames() []string {
 	names := make([]string, len(r.zones))
