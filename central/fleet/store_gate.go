@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -37,6 +40,7 @@ type Device struct {
 	QuarantinedAt time.Time     // zero: not quarantined
 	LastSeenAt    time.Time     // zero: never
 	App           string
+	PeerAddrs     []string                   // where it listens for its peers, by its own word
 	Health        syncproto.HeartbeatRequest // of the last heartbeat
 	Rev           int64
 
@@ -50,7 +54,7 @@ func (d Device) Revoked() bool { return !d.RevokedAt.IsZero() }
 func (d Device) Quarantined() bool { return !d.QuarantinedAt.IsZero() }
 
 const deviceColumns = `device_id, event_id, name, public_key, box_key, enrolled_at, revoked_at, revoke_reason,
-	trusted_incarnation, trusted_seq, hello_ms, ratchet, incarnation, superseded, quarantined_at, last_seen_at, app, health, rev`
+	trusted_incarnation, trusted_seq, hello_ms, ratchet, incarnation, superseded, quarantined_at, last_seen_at, app, health, rev, peer_addrs`
 
 func scanDevice(row pgx.CollectableRow) (d Device, err error) {
 	var (
@@ -61,7 +65,7 @@ func scanDevice(row pgx.CollectableRow) (d Device, err error) {
 	)
 	err = row.Scan(&d.ID, &d.Event, &d.Name, &public, &d.BoxKey, &d.EnrolledAt, &revoked, &d.RevokeReason,
 		&trustedIncarnation, &trustedSeq, &d.session.signedMS, &d.session.ratchet, &incarnation, &d.session.superseded,
-		&quarantined, &seen, &d.App, &d.Health, &d.Rev)
+		&quarantined, &seen, &d.App, &d.Health, &d.Rev, &d.PeerAddrs)
 	d.Key = public
 	d.RevokedAt, d.QuarantinedAt, d.LastSeenAt = pg.OrZero(revoked), pg.OrZero(quarantined), pg.OrZero(seen)
 	d.Trusted = syncproto.Ref{Incarnation: pg.OrZero(trustedIncarnation), Seq: uint64(pg.OrZero(trustedSeq))}
@@ -137,6 +141,9 @@ func (s *Service) Hello(ctx context.Context, id uuid.UUID, req syncproto.HelloRe
 	if req.Incarnation == uuid.Nil || len(req.App) > syncproto.TextMax || strings.ContainsRune(req.App, 0) {
 		return Session{}, syncproto.Errorf(syncproto.CodeMalformed, "The hello names no incarnation or a program of over %d bytes.", syncproto.TextMax)
 	}
+	if !goodAddrs(req.PeerAddrs) {
+		return Session{}, syncproto.Errorf(syncproto.CodeMalformed, "The hello names more than %d addresses for peers, or one that is no HOST:PORT.", syncproto.PeerAddrsMax)
+	}
 	ring, err := s.cfg.Keys.keyring(ctx)
 	if err != nil {
 		return Session{}, err
@@ -163,6 +170,14 @@ func (s *Service) Hello(ctx context.Context, id uuid.UUID, req syncproto.HelloRe
 	return out, nil
 }
 
+// goodAddrs reports whether addresses for peers are few and are some.
+func goodAddrs(addrs []string) bool {
+	return len(addrs) <= syncproto.PeerAddrsMax && !slices.ContainsFunc(addrs, func(a string) bool {
+		host, port, err := net.SplitHostPort(a)
+		return err != nil || host == "" || port == "" || len(a) > syncproto.TextMax || !utf8.ValidString(a) || strings.ContainsRune(a, 0)
+	})
+}
+
 // judge is Hello without the database.
 func (s *Service) judge(d Device, req syncproto.HelloRequest, secret []byte) Session {
 	now := s.cfg.Now()
@@ -174,16 +189,17 @@ func (s *Service) judge(d Device, req syncproto.HelloRequest, secret []byte) Ses
 	if suspicion != "" && !d.Quarantined() {
 		d.QuarantinedAt = now
 	}
-	d.session, d.LastSeenAt, d.App = next, now, req.App
+	d.session, d.LastSeenAt, d.App, d.PeerAddrs = next, now, req.App, req.PeerAddrs
 	return Session{Device: d, Ratchet: ratchetText(secret, d.ID, next.ratchet), Suspicion: suspicion}
 }
 
 func updateSession(ctx context.Context, tx pgx.Tx, d Device) error {
 	_, err := tx.Exec(ctx, `
 		UPDATE gate
-		SET hello_ms = $8, ratchet = $2, incarnation = $3, superseded = coalesce($4::uuid[], '{}'), quarantined_at = $5, last_seen_at = $6, app = $7
+		SET hello_ms = $8, ratchet = $2, incarnation = $3, superseded = coalesce($4::uuid[], '{}'), quarantined_at = $5, last_seen_at = $6, app = $7,
+		    peer_addrs = coalesce($9::text[], '{}')
 		WHERE device_id = $1`,
-		d.ID, d.session.ratchet, d.session.incarnation, d.session.superseded, pg.OrNull(d.QuarantinedAt), d.LastSeenAt, d.App, d.session.signedMS)
+		d.ID, d.session.ratchet, d.session.incarnation, d.session.superseded, pg.OrNull(d.QuarantinedAt), d.LastSeenAt, d.App, d.session.signedMS, d.PeerAddrs)
 	return err
 }
 

@@ -193,7 +193,7 @@ func (r reader) devices(ctx context.Context, subjects []subject, out map[subject
 }
 
 const deviceSelect = `
-		SELECT device_id, rev, name, public_key, revoked_at IS NOT NULL, trusted_incarnation, trusted_seq
+		SELECT device_id, rev, name, public_key, enrolled_at, revoked_at, trusted_incarnation, trusted_seq, peer_addrs
 		FROM gate`
 
 // eachDevice calls fn with each row of a deviceSelect.
@@ -202,9 +202,15 @@ func eachDevice(rows pgx.Rows, fn func(*syncproto.DeviceRecord) error) error {
 	var key []byte
 	var inc *uuid.UUID
 	var seq *int64
-	err := forEach(rows, []any{&d.Device, &d.Rev, &d.Name, &key, &d.Revoked, &inc, &seq}, func() error {
+	var enrolled time.Time
+	var revoked *time.Time
+	var addrs []string
+	err := forEach(rows, []any{&d.Device, &d.Rev, &d.Name, &key, &enrolled, &revoked, &inc, &seq, &addrs}, func() error {
 		rec := d
-		rec.Key = key
+		rec.Key, rec.EnrolledAt, rec.Addrs = key, enrolled.UnixMilli(), addrs
+		if revoked != nil {
+			rec.Revoked, rec.RevokedAt = true, revoked.UnixMilli()
+		}
 		if inc != nil && seq != nil {
 			rec.Trusted = syncproto.Ref{Incarnation: *inc, Seq: uint64(*seq)}
 		}
