@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"gatehouse/gate/carry"
 	"gatehouse/gate/control"
 	"gatehouse/gate/engine"
 	"gatehouse/gate/identity"
@@ -30,6 +31,10 @@ func (b backend) Verify(_ context.Context, code []byte) (control.Verdict, error)
 
 func (b backend) Journal(ctx context.Context, fn func(control.Line) error) error {
 	return lines(ctx, &b.g.current.Load().chains.past, b.g.id.Stream, fn)
+}
+
+func (b backend) Peers(context.Context) ([]control.Peer, error) {
+	return control.PeersOf(b.g.current.Load().engine.Status()), nil
 }
 
 func lines(ctx context.Context, p *past, stream uuid.UUID, fn func(control.Line) error) error {
@@ -127,6 +132,15 @@ func (o *stopped) Journal(ctx context.Context, fn func(control.Line) error) erro
 	return lines(ctx, &o.past, o.id.Stream, fn)
 }
 
+// Peers implements control.Backend.
+func (o *stopped) Peers(ctx context.Context) ([]control.Peer, error) {
+	mind, err := o.mind(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return control.PeersOf(mind.Status(o.now())), nil
+}
+
 // mind makes a node as the gate would at start, for an incarnation that never
 // opens.
 func (o *stopped) mind(ctx context.Context) (*node.Node, error) {
@@ -150,7 +164,22 @@ func (o *stopped) mind(ctx context.Context) (*node.Node, error) {
 	}
 	if loaded != nil {
 		mind.Restore(o.now(), *loaded)
-		return mind, rep.Close()
+		if err := rep.Close(); err != nil {
+			return nil, err
+		}
 	}
-	return mind, nil
+	return mind, o.remember(ctx, mind)
+}
+
+// remember tells the node what is kept for other gates.
+func (o *stopped) remember(ctx context.Context, mind *node.Node) error {
+	store, err := carry.Look(ctx, filepath.Join(o.dir, carryFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	err = store.Each(ctx, func(req *syncproto.PushRequest) error { mind.Hear(req); return nil })
+	return errors.Join(err, store.Close())
 }

@@ -35,6 +35,8 @@ type Config struct {
 	Front FrontConfig
 	// Lanes are the passages; at least one.
 	Lanes []lane.Spec
+	// Peer says how this gate talks to the others of its event.
+	Peer PeerConfig
 	// Settle is how long input that a port had buffered is dropped after opening;
 	// 0 drops nothing.
 	Settle time.Duration

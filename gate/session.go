@@ -41,11 +41,12 @@ type session struct {
 	engine  *engine.Engine
 	syncer  *syncer.Syncer
 	lanes   []*lane.Lane
+	peers   meshwork
 }
 
 // open builds a session from what is on disk, as after a power cut.
 func (g *Gate) open(ctx context.Context) (_ *session, err error) {
-	s := &session{gate: g}
+	s := &session{gate: g, peers: meshwork{gate: g}}
 	if s.journal, err = g.openJournal(ctx); err != nil {
 		return nil, err
 	}
@@ -58,17 +59,20 @@ func (g *Gate) open(ctx context.Context) (_ *session, err error) {
 	if s.chains.aside, err = openAside(ctx, g.cfg.Dir, g.id, g.cfg.Logger); err != nil {
 		return nil, err
 	}
+	if err := s.peers.open(ctx); err != nil {
+		return nil, err
+	}
 	mind, rep, err := g.openMind(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	s.engine, err = engine.New(engine.Config{
-		Node: mind, Journal: s.journal, Stream: g.id.Stream, Now: g.cfg.Now, Act: func(out node.Output) { s.syncer.Act(out) },
+		Node: mind, Journal: s.journal, Stream: g.id.Stream, Now: g.cfg.Now, Act: s.act, Send: s.peers.send,
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := s.openSyncer(rep); err != nil {
+	if err := errors.Join(s.openSyncer(rep), s.peers.join(s.engine, s.chains)); err != nil {
 		return nil, err
 	}
 	return s, s.openLanes()
@@ -124,7 +128,7 @@ func (g *Gate) openMind(ctx context.Context, s *session) (*node.Node, *replica.R
 	if loaded != nil {
 		mind.Restore(g.cfg.Now(), *loaded)
 	}
-	return mind, rep, nil
+	return mind, rep, s.peers.remember(ctx, mind)
 }
 
 func (g *Gate) nodeConfig(ctx context.Context, s *session) (node.Config, error) {
@@ -141,6 +145,9 @@ func (g *Gate) nodeConfig(ctx context.Context, s *session) (node.Config, error) 
 		Device: g.id.Device, Event: g.id.Event, Stream: g.id.Stream, Pinned: g.id.Pinned, Trust: &g.id.Trust, HashKey: hashKey,
 		Guard: g.cfg.Guard, Incarnation: j.Incarnation(), NextSeq: j.Last().Seq + 1, Last: j.LastT(), Parent: j.Parent(),
 		Journal: marks, Ratchet: g.id.Ratchet, Withdrawn: g.id.Withdrawn, Jitter: g.cfg.Jitter, Timing: g.cfg.Timing, App: g.cfg.App,
+	}
+	if err := s.peers.configure(ctx, &cfg); err != nil {
+		return node.Config{}, err
 	}
 	if cfg.Guard == 0 {
 		cfg.Guard = -1 // to the node, 0 is the default
@@ -187,11 +194,15 @@ func (s *session) openSyncer(rep *replica.Replica) error {
 	if err != nil {
 		return err
 	}
-	s.syncer = syncer.New(syncer.Config{
+	cfg := syncer.Config{
 		Client: client, Feed: s.engine.Feed, Journal: s.chains, Stream: g.id.Stream,
 		ReplicaConfig: g.replicaConfig(), Replica: rep, ChunkDir: filepath.Join(g.cfg.Dir, chunkDir),
 		SaveRatchet: s.saveSession, SaveWithdrawn: s.saveWithdrawn, Vitals: s.vitals, Timeout: g.cfg.Timeout, Now: g.cfg.Now, Logger: g.cfg.Logger,
-	})
+	}
+	if s.peers.store != nil {
+		cfg.Carried = s.peers.store
+	}
+	s.syncer = syncer.New(cfg)
 	return nil
 }
 
@@ -287,6 +298,9 @@ func (s *session) run(ctx context.Context) {
 			log.Warn("close replica", "err", err)
 		}
 	})
+	if s.peers.mesh != nil {
+		link.Go(func() { supervise(linkCtx, log, "mesh", s.peers.mesh.Run) })
+	}
 	for _, l := range s.lanes {
 		lanes.Go(func() { supervise(ctx, log, "lane "+l.Name(), l.Run) })
 	}
@@ -298,8 +312,16 @@ func (s *session) run(ctx context.Context) {
 	}
 }
 
-// close closes the journals, and is all that a session needs that never ran.
-func (s *session) close() error { return errors.Join(s.chains.closeAside(), s.journal.Close()) }
+// act does what a step asks for.
+func (s *session) act(out node.Output) {
+	s.peers.act(&out)
+	s.syncer.Act(out)
+}
+
+// close closes files and sockets, and is all that a session needs that never ran.
+func (s *session) close() error {
+	return errors.Join(s.peers.close(), s.chains.closeAside(), s.journal.Close())
+}
 
 // scannersSettled reports that every scanner is open, or known not to be there.
 func (s *session) scannersSettled() bool {

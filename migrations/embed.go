@@ -1,5 +1,5 @@
 // Package migrations embeds the schema of every database of Gatehouse as goose
-// migrations: Postgres at central, and the two SQLite files of a gate.
+// migrations: Postgres at central, and the SQLite files of a gate.
 package migrations
 
 import (
@@ -7,7 +7,7 @@ import (
 	"io/fs"
 )
 
-//go:embed central/*.sql gate/replica/*.sql gate/journal/*.sql
+//go:embed central/*.sql gate/replica/*.sql gate/journal/*.sql gate/carry/*.sql
 var files embed.FS
 
 // Central is the Postgres schema.
@@ -18,6 +18,9 @@ func Replica() fs.FS { return sub("gate/replica") }
 
 // Journal is the SQLite schema of a gate's journal, which is never rebuilt.
 func Journal() fs.FS { return sub("gate/journal") }
+
+// Carry is the SQLite schema of what a gate keeps for other gates.
+func Carry() fs.FS { return sub("gate/carry") }
 
 func sub(dir string) fs.FS {
 	f, err := fs.Sub(files, dir)

@@ -129,6 +129,7 @@ type decision struct {
 	TicketID  *string `json:"ticket_id"`
 	DecideUS  *int64  `json:"decide_us"`
 	DurableUS *int64  `json:"durable_us"`
+	Certainty string  `json:"certainty"`
 }
 
 // String is the answer in short.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	mrand "math/rand/v2"
@@ -38,6 +39,11 @@ Prints "gate ready URL" when the scanners that are present are open and the
 ticket list is current, or central was found to be away, or --ready-wait is over.
 The gate starts without central, and once it has had a ticket list it admits
 without central too.
+
+With --peer-listen the gate talks to the other gates of its event over the venue's
+own network, also while central is away: a ticket that one admits the others refuse
+within milliseconds, and each carries the others' entries to central. Connections
+are TLS between the keys that central enrolled; there is nothing to configure.
 
 A scanner is serial:/dev/NAME, with any of these after a question mark, joined by
 &: baud=9600, term=cr,lf,crlf,tab (what ends a code), prefix=TEXT (to strip),
@@ -77,6 +83,11 @@ func (f *runFlags) register(c *cobra.Command) {
 	fl.DurationVar(&cfg.Timing.BackoffMax, "backoff-max", syncproto.BackoffMax, "longest pause after central could not be reached")
 	fl.DurationVar(&cfg.ReadyWait, "ready-wait", 15*time.Second, "how long the ready line waits for the roster while central answers")
 	fl.DurationVar(&cfg.LockWait, "lock-wait", 5*time.Second, "how long to wait for another gate process on this directory to end")
+	fl.StringVar(&cfg.Peer.Listen, "peer-listen", "", "address where the other gates of the event connect, as 0.0.0.0:7443; they are told of it through central")
+	fl.StringArrayVar(&cfg.Peer.Static, "peer", nil, "address of another gate, HOST:PORT, beside those that central tells of; may be repeated")
+	fl.BoolVar(&cfg.Peer.Multicast, "peer-multicast", false, "look for the other gates by multicast DNS as well, and answer those that look")
+	fl.DurationVar(&cfg.Peer.Timing.RetryMin, "peer-retry-min", 100*time.Millisecond, "first pause before a peer that could not be reached is tried again")
+	fl.DurationVar(&cfg.Peer.Timing.RetryMax, "peer-retry-max", 2*time.Second, "longest pause before a peer that could not be reached is tried again")
 	fl.StringVar(&cfg.Front.TLSCert, "tls-cert", "", "certificate file (PEM) for a staff page that others than this box can reach")
 	fl.StringVar(&cfg.Front.TLSKey, "tls-key", "", "key file (PEM) of --tls-cert")
 	fl.BoolVar(&cfg.Front.InsecureHTTP, "insecure-http", false, "serve the staff page in clear text on a network address: anybody on that network can read it and the PIN")
@@ -92,8 +103,9 @@ func (f *runFlags) config(c *cobra.Command) (gate.Config, error) {
 	if err := f.laneSpecs(&cfg); err != nil {
 		return cfg, misuse{err}
 	}
-	if cfg.Guard < 0 || cfg.Settle < 0 || cfg.Timing.BackoffBase <= 0 || cfg.Timeout <= 0 || cfg.Timing.Heartbeat <= 0 || cfg.Timing.Wait < 0 {
-		return cfg, misuse{fmt.Errorf("times must not be negative, and --heartbeat, --timeout and --backoff-base must be over zero")}
+	if cfg.Guard < 0 || cfg.Settle < 0 || cfg.Timing.BackoffBase <= 0 || cfg.Timeout <= 0 || cfg.Timing.Heartbeat <= 0 || cfg.Timing.Wait < 0 ||
+		cfg.Peer.Timing.RetryMin <= 0 || cfg.Peer.Timing.RetryMax <= 0 {
+		return cfg, misuse{fmt.Errorf("times must not be negative, and --heartbeat, --timeout, --backoff-base and the pauses for peers must be over zero")}
 	}
 	if f.pinFile != "" {
 		b, err := os.ReadFile(f.pinFile)
@@ -102,7 +114,7 @@ func (f *runFlags) config(c *cobra.Command) (gate.Config, error) {
 		}
 		cfg.Front.PIN = strings.TrimSpace(string(b))
 	}
-	if err := cfg.Front.Check(); err != nil {
+	if err := errors.Join(cfg.Front.Check(), cfg.Peer.Check()); err != nil {
 		return cfg, misuse{err}
 	}
 	if f.log != "" {

@@ -51,6 +51,13 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return s, err
 }
 
+// Peers lists the other gates of the event as the gate sees them.
+func (c *Client) Peers(ctx context.Context) ([]Peer, error) {
+	var out []Peer
+	err := c.call(ctx, http.MethodGet, "/peers", nil, &out)
+	return out, err
+}
+
 // Verify asks how a code would be answered; nothing is journalled. A code longer
 // than CodeBytesMax is ErrTooLarge.
 func (c *Client) Verify(ctx context.Context, code []byte) (Verdict, error) {

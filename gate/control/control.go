@@ -45,6 +45,8 @@ type Backend interface {
 	// Journal gives every entry to fn in the order of writing, and returns fn's
 	// error if it has one.
 	Journal(ctx context.Context, fn func(Line) error) error
+	// Peers lists the other gates of the event.
+	Peers(ctx context.Context) ([]Peer, error)
 }
 
 // The values of Status.Central.
@@ -95,6 +97,46 @@ type Status struct {
 	Denied   int64  `json:"denied"`
 	Repeated int64  `json:"repeated"`
 	Lanes    []Lane `json:"lanes"`
+	// Mesh means that the gate talks to its peers. Heard counts the gates that it
+	// hears now, itself included, of Gates that the event has.
+	Mesh  bool `json:"mesh"`
+	Heard int  `json:"heard"`
+	Gates int  `json:"gates"`
+	// Carried counts entries of other gates that are kept here for central, Alarms
+	// the tickets that let somebody in here and elsewhere since the gate started.
+	Carried int64 `json:"carried"`
+	Alarms  int64 `json:"alarms"`
+}
+
+// Peer is another gate of the event, as this one sees it. Scripts rely on the
+// keys.
+type Peer struct {
+	Gate      string    `json:"gate"`
+	Device    uuid.UUID `json:"device"`
+	Connected bool      `json:"connected"`
+	// Heard means that it was heard just now; SilentS for how long it was not, null
+	// when it never was.
+	Heard   bool     `json:"heard"`
+	SilentS *float64 `json:"silent_s"`
+	// Central is Online or Offline by the peer's own word.
+	Central string   `json:"central"`
+	Addrs   []string `json:"addrs"`
+}
+
+// PeersOf translates a node's peers.
+func PeersOf(n node.Status) []Peer {
+	out := make([]Peer, len(n.Peers))
+	for i, p := range n.Peers {
+		out[i] = Peer{Gate: p.Name, Device: p.Device, Connected: p.Connected, Heard: p.Live, Central: Offline, Addrs: append([]string{}, p.Addrs...)}
+		if p.Online {
+			out[i].Central = Online
+		}
+		if p.Silent >= 0 {
+			s := p.Silent.Seconds()
+			out[i].SilentS = &s
+		}
+	}
+	return out
 }
 
 // Lane is one passage of a gate; Ready means that the event has its zone.
@@ -159,6 +201,7 @@ func StatusOf(n node.Status, scanners map[string]hardware.Status) Status {
 		ClockOffsetMS: n.OffsetMS, ClockErrMS: n.ErrMS, Seq: n.Seq, Head: n.Head,
 		Admitted: n.Counts.Admitted, Exited: n.Counts.Exited, Denied: n.Counts.Denied, Repeated: n.Counts.Repeated,
 		Lanes: make([]Lane, len(n.Lanes)),
+		Mesh:  n.Mesh, Heard: n.Heard, Gates: len(n.Peers) + 1, Carried: n.Carried, Alarms: n.Alarms,
 	}
 	if n.Online {
 		s.Central = Online

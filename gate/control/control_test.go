@@ -31,6 +31,7 @@ type gate struct {
 	status  Status
 	err     error
 	lines   []Line
+	peers   []Peer
 	journal error // after the lines
 	hold    chan struct{}
 	codes   chan []byte
@@ -42,6 +43,8 @@ func (g *gate) Verify(_ context.Context, code []byte) (Verdict, error) {
 	g.codes <- bytes.Clone(code)
 	return Verdict{Decision: node.Deny, Reason: syncproto.ReasonMalformed, DecideUS: 7}, g.err
 }
+
+func (g *gate) Peers(context.Context) ([]Peer, error) { return g.peers, g.err }
 
 func (g *gate) Journal(ctx context.Context, fn func(Line) error) error {
 	for _, l := range g.lines {

@@ -95,6 +95,10 @@ func handler(b Backend) http.Handler {
 		s, err := b.Status(r.Context())
 		reply(w, s, err)
 	})
+	mux.HandleFunc("GET /peers", func(w http.ResponseWriter, r *http.Request) {
+		p, err := b.Peers(r.Context())
+		reply(w, p, err)
+	})
 	mux.HandleFunc("POST /verify", func(w http.ResponseWriter, r *http.Request) { verify(w, r, b) })
 	mux.HandleFunc("GET /journal", func(w http.ResponseWriter, r *http.Request) { stream(w, r, b) })
 	return mux

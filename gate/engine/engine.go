@@ -20,7 +20,7 @@ import (
 	"gatehouse/syncproto"
 )
 
-// Config is what an Engine is made of. All fields are required.
+// Config is what an Engine is made of. All fields are required, but for Send.
 type Config struct {
 	Node    *node.Node
 	Journal *journal.Journal
@@ -31,12 +31,17 @@ type Config struct {
 	// watermarks to keep. It is called outside the lock, from whatever goroutine
 	// fed the input, and must not block for long.
 	Act func(node.Output)
+	// Send takes messages to peers. It is called under the lock, so that they leave in
+	// the order of the steps, and only queues them. Defaults to nothing: there is no
+	// mesh.
+	Send func([]node.PeerSend)
 }
 
 // Engine is safe for concurrent use.
 type Engine struct {
 	cfg    Config
 	mu     sync.Mutex
+	held   waits
 	wake   chan time.Time
 	broken chan struct{}
 	once   sync.Once
@@ -48,7 +53,10 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.Node == nil || cfg.Journal == nil || cfg.Now == nil || cfg.Act == nil {
 		return nil, fmt.Errorf("engine config: every field is required")
 	}
-	return &Engine{cfg: cfg, wake: make(chan time.Time, 1), broken: make(chan struct{})}, nil
+	if cfg.Send == nil {
+		cfg.Send = func([]node.PeerSend) {}
+	}
+	return &Engine{cfg: cfg, held: waits{}, wake: make(chan time.Time, 1), broken: make(chan struct{})}, nil
 }
 
 // Result is an answered scan. Durable is the time from the read to the answer,
@@ -67,21 +75,22 @@ type Result struct {
 // answer may be shown. If the journal fails, the answer is a denial with
 // device_fault, whatever the decision was.
 func (e *Engine) Scan(ctx context.Context, lane int, text []byte, read time.Time) Result {
-	out, pending, err := e.step(read, node.Scan{Lane: lane, Text: text})
-	r := Result{Decision: out.Decision, At: read, Decide: e.cfg.Now().Sub(read)}
+	done := e.decide(lane, text, read)
+	r := Result{Decision: done.decision, At: read, Decide: e.cfg.Now().Sub(read)}
 	if r.Ticket != 0 {
 		r.TicketID = syncproto.TicketID(e.cfg.Stream, r.Ticket)
 	}
 	r.Durable = r.Decide
-	if !out.Journal && err == nil {
+	if !done.journal && done.err == nil {
 		return r
 	}
 	var entry syncproto.Entry
+	err := done.err
 	if err == nil {
 		// Stopping does not cut this short: an entry that is on its way to the disk is
 		// answered as what it becomes. The journal answers every entry, also when it
 		// breaks or is closed.
-		entry, err = pending.Wait(context.WithoutCancel(ctx))
+		entry, err = done.pending.Wait(context.WithoutCancel(ctx))
 	}
 	if err != nil {
 		e.fail(err)
@@ -93,20 +102,48 @@ func (e *Engine) Scan(ctx context.Context, lane int, text []byte, read time.Time
 	return r
 }
 
-// step has the node take one input and gives its entry to the journal, in the
-// order of the steps. A step that panics leaves a node that cannot be trusted; the
-// error makes the gate build a new one from the disk, as after a power cut.
-func (e *Engine) step(now time.Time, in node.Input) (out node.Output, pending *journal.Pending, err error) {
+// decide has the node decide on a read. One that is held is waited for: peers
+// answer within the time that the event gives them, and the node settles without
+// them when it is over, or when the journal fails.
+func (e *Engine) decide(lane int, text []byte, read time.Time) settled {
+	var wait chan settled
+	out, pending, err := e.step(read, node.Scan{Lane: lane, Text: text}, func(out *node.Output) {
+		if out.Held != 0 {
+			wait = e.held.add(out.Held)
+		}
+	})
+	if wait == nil || err != nil {
+		return settled{decision: out.Decision, journal: out.Journal, pending: pending, err: err}
+	}
+	e.act(out)
+	return <-wait
+}
+
+// step has the node take one input and gives its entries to the journal, in the
+// order of the steps. look sees the output under the lock. A step that panics
+// leaves a node that cannot be trusted; the error makes the gate build a new one
+// from the disk, as after a power cut.
+func (e *Engine) step(now time.Time, in node.Input, look func(*node.Output)) (out node.Output, pending *journal.Pending, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	defer func() {
 		if p := recover(); p != nil {
 			out, err = node.Output{}, fmt.Errorf("step panicked: %v\n%s", p, debug.Stack())
+			e.held.abandon(err)
 		}
 	}()
 	out = e.cfg.Node.Step(now, in)
+	if len(out.Send) > 0 {
+		e.cfg.Send(out.Send)
+	}
+	if look != nil {
+		look(&out)
+	}
 	if out.Journal {
 		pending, err = e.cfg.Journal.Append(out.Entry)
+	}
+	for i := range out.Settled {
+		e.held.settle(&out.Settled[i], e.cfg.Journal)
 	}
 	return out, pending, err
 }
@@ -138,11 +175,15 @@ func (e *Engine) Err() error {
 
 // Feed takes one step that is not a scan and acts on what it asks for.
 func (e *Engine) Feed(in node.Input) {
-	out, _, err := e.step(e.cfg.Now(), in)
+	out, _, err := e.step(e.cfg.Now(), in, nil)
 	if err != nil {
 		e.fail(err)
 		return
 	}
+	e.act(out)
+}
+
+func (e *Engine) act(out node.Output) {
 	if !out.Wake.IsZero() {
 		e.setWake(out.Wake)
 	}
@@ -199,6 +240,26 @@ func (e *Engine) Verify(zone string, dir syncproto.Direction, text []byte) Resul
 		r.TicketID = syncproto.TicketID(e.cfg.Stream, r.Ticket)
 	}
 	return r
+}
+
+// Gates is the event's gates as the node has them.
+func (e *Engine) Gates() Gates { return Gates{e} }
+
+// Gates answers for a node that others step. It is safe for concurrent use.
+type Gates struct{ e *Engine }
+
+// Members are the gates to be connected to.
+func (g Gates) Members() []node.Member {
+	g.e.mu.Lock()
+	defer g.e.mu.Unlock()
+	return g.e.cfg.Node.Gates().Members()
+}
+
+// Device is a gate of the event, also one that was revoked.
+func (g Gates) Device(id uuid.UUID) (syncproto.DeviceRecord, bool) {
+	g.e.mu.Lock()
+	defer g.e.mu.Unlock()
+	return g.e.cfg.Node.Gates().Device(id)
 }
 
 // Trust is the bundle in force; nil before the first.

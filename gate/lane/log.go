@@ -31,6 +31,8 @@ type line struct {
 	TicketID  *uuid.UUID `json:"ticket_id"`
 	DecideUS  int64      `json:"decide_us"`
 	DurableUS int64      `json:"durable_us"`
+	// Certainty of an admission or exit: "6 of 6 gates", or "this gate only".
+	Certainty string `json:"certainty,omitempty"`
 }
 
 // OpenLog opens a decision log for appending; "-" is stdout. A line that a power
@@ -70,6 +72,7 @@ func (l *Log) Write(r engine.Result) error {
 	out := line{
 		At: r.At.UTC().Format("2006-01-02T15:04:05.000Z07:00"), Lane: r.Lane, CodeHash: r.Code.String(),
 		Decision: r.Decision.Decision, Reason: string(r.Reason), DecideUS: r.Decide.Microseconds(), DurableUS: r.Durable.Microseconds(),
+		Certainty: r.Certainty(),
 	}
 	if r.TicketID != uuid.Nil {
 		out.TicketID = &r.TicketID

@@ -25,7 +25,11 @@ func (n *Node) answer(now time.Time, a Answer, out *Output) {
 	case CallChanges:
 		n.page(now, a, out)
 	case CallPush:
-		n.link.acked(a.Push.Acked, out)
+		if a.Call.Push.Carried {
+			n.courier.acked(now, a.Push.Acked)
+		} else {
+			n.link.acked(a.Push.Acked, out)
+		}
 		n.link.done(now, kind, time.Duration(a.Push.BackoffMS)*time.Millisecond)
 	case CallHeartbeat:
 		n.clock.sample(a.Sent, a.Received, a.Heartbeat.ServerMS)
@@ -58,6 +62,9 @@ func (n *Node) helloed(now time.Time, a Answer, out *Output) {
 	l.spread = time.Duration(r.SpreadMS) * time.Millisecond
 	l.ratchet, out.Ratchet = r.Ratchet, r.Ratchet
 	l.greeted = true
+	for _, k := range n.courier.chains {
+		k.refused = false // it may be another central now
+	}
 	if n.locked {
 		n.locked, l.fault, out.Withdrawn = false, "", new(string)
 	}
@@ -82,26 +89,31 @@ func (n *Node) page(now time.Time, a Answer, out *Output) {
 		l.failed(now, CallChanges, 0)
 		return
 	}
-	n.know.apply(p.Records, n.observer(now))
+	fresh := n.know.apply(p.Records, func(e *syncproto.EntryRecord) { n.courier.heardOf(now, e) })
 	n.lanes.settle(n.know.rules)
+	for _, e := range fresh {
+		n.alarms.look(now, e, out)
+	}
 	l.cursor, l.seq, l.head, l.serverMS, l.pageAt = p.Next, p.To, p.Head, p.ServerMS, now
 	out.Store = p
+	n.courier.spare(out)
 	l.done(now, CallChanges, 0)
 }
 
 // Own adds an entry of this box's journal, at start, before Restore.
 func (n *Node) Own(e *syncproto.Entry) {
-	n.know.learn(&syncproto.EntryRecord{Entry: *e, Device: n.cfg.Device})
+	n.know.learn(&syncproto.EntryRecord{Entry: *e, Device: n.cfg.Device}, false)
 }
 
 // Restore takes a whole roster in place of the current one. Facts are kept and
 // joined: what this gate did, or heard of, stays true whatever central holds.
 func (n *Node) Restore(now time.Time, l Loaded) {
-	n.know.replace(&l, n.observer(now))
+	n.know.replace(&l, func(e *syncproto.EntryRecord) { n.courier.heardOf(now, e) })
 	n.lanes.settle(n.know.rules)
 	n.link.cursor, n.link.seq, n.link.serverMS = l.Cursor, l.Seq, l.ServerMS
 	n.link.head = max(n.link.head, l.Seq)
 	n.link.needSnapshot = false
+	n.mesh.muster(&n.know.gates) // and the next step tells the shell
 }
 
 // settle resolves the lanes against the rules in force, nil before the first.
@@ -115,11 +127,6 @@ func (ls lanes) settle(rules *admission.Rules) {
 		l.lane, err = rules.Lane(l.Zone, l.Direction)
 		l.ok = err == nil
 	}
-}
-
-// observer takes the times of entries from elsewhere.
-func (n *Node) observer(now time.Time) func(syncproto.HLC) {
-	return func(t syncproto.HLC) { n.clock.observe(now, t) }
 }
 
 // refused takes a failure: central's refusals steer, anything else means that
@@ -148,7 +155,10 @@ func (n *Node) refused(now time.Time, kind CallKind, a Answer, out *Output) {
 		if !n.locked {
 			out.Withdrawn = &e.Message
 		}
-		n.withdraw(e.Message)
+		n.locked, l.fault = true, withdrawn(e.Message)
+	}
+	if a.Call.Push.Carried {
+		n.courier.refused(a.Call.Push.Incarnation, e)
 	}
 	if kind == CallHello {
 		l.online = false
@@ -160,13 +170,17 @@ func (n *Node) refused(now time.Time, kind CallKind, a Answer, out *Output) {
 	l.failed(now, kind, pause)
 }
 
+// withdrawn is the fault of a gate whose lanes stay closed until central greets it
+// again.
+func withdrawn(why string) string { return "the organiser withdrew this gate: " + why }
+
 // withdrawnPause is how often a gate that was withdrawn asks whether it still is.
 const withdrawnPause = time.Minute
 
 // stop pushes no more of an incarnation that central cannot take, until the next
 // hello: sending it again changes nothing. Later incarnations go on.
 func (l *link) stop(c Call, e *syncproto.Error) {
-	if c.Kind != CallPush {
+	if c.Kind != CallPush || c.Push.Carried {
 		return
 	}
 	for i := range l.journal {
@@ -175,11 +189,6 @@ func (l *link) stop(c Call, e *syncproto.Error) {
 		}
 	}
 	l.fault = "central refuses a part of this journal, which stays here: " + e.Message
-}
-
-// withdraw closes the lanes until central greets this gate again.
-func (n *Node) withdraw(why string) {
-	n.locked, n.link.fault = true, "the organiser withdrew this gate: "+why
 }
 
 // rewind goes on pushing where central says that it stands.

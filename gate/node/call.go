@@ -42,6 +42,8 @@ type PushRange struct {
 	Incarnation uuid.UUID
 	First       uint64
 	Limits      syncproto.ServerLimits
+	// Carried says that the entries are in the carry store, not in the journal.
+	Carried bool
 }
 
 // Answer is what came of a call: one reply, or Err. A refusal by central is a

@@ -19,17 +19,18 @@ type ledger struct {
 
 	roster   *Roster
 	rules    *admission.Rules
+	policy   syncproto.Policy
 	rulesErr error // the last rules that did not compile, for the status
 	name     string
 	history  map[syncproto.TicketNo]*history
 	trust    *syncproto.TrustBundle
-	devices  map[uuid.UUID]syncproto.DeviceRecord
+	gates    Gates
 }
 
 func newLedger(cfg Config) ledger {
 	return ledger{
 		device: cfg.Device, event: cfg.Event, pinned: cfg.Pinned, roster: &Roster{},
-		history: map[syncproto.TicketNo]*history{}, devices: map[uuid.UUID]syncproto.DeviceRecord{},
+		history: map[syncproto.TicketNo]*history{}, gates: newGates(cfg.Device),
 	}
 }
 
@@ -80,9 +81,9 @@ func (k *ledger) verify(c *credential.Code) syncproto.Reason {
 	return ""
 }
 
-// apply takes records, each the current state of its subject. observe is told
-// the time of every entry.
-func (k *ledger) apply(recs []syncproto.Record, observe func(syncproto.HLC)) {
+// apply takes records, each the current state of its subject. observe is told of
+// every entry with an effect. The result is those that were not known before.
+func (k *ledger) apply(recs []syncproto.Record, observe func(*syncproto.EntryRecord)) (fresh []*syncproto.Entry) {
 	touched := map[syncproto.TicketNo]bool{}
 	for i := range recs {
 		rec := &recs[i]
@@ -90,8 +91,12 @@ func (k *ledger) apply(recs []syncproto.Record, observe func(syncproto.HLC)) {
 		case rec.Ticket != nil:
 			k.roster.Put(rec.Ticket)
 		case rec.Entry != nil:
-			if k.learn(rec.Entry) {
-				observe(rec.Entry.T)
+			_, known := k.history[rec.Entry.Ticket].find(rec.Entry.Ref())
+			if k.learn(rec.Entry, true) {
+				observe(rec.Entry)
+				if !known {
+					fresh = append(fresh, &rec.Entry.Entry)
+				}
 				touched[rec.Entry.Ticket] = true
 			}
 		case rec.Device != nil:
@@ -105,10 +110,11 @@ func (k *ledger) apply(recs []syncproto.Record, observe func(syncproto.HLC)) {
 	for no := range touched {
 		k.history[no].fold(k.rules)
 	}
+	return fresh
 }
 
 // replace takes a whole roster. Facts are joined with those that are known.
-func (k *ledger) replace(l *Loaded, observe func(syncproto.HLC)) {
+func (k *ledger) replace(l *Loaded, observe func(*syncproto.EntryRecord)) {
 	k.roster = &l.Roster
 	if l.Trust != nil {
 		k.setTrust(l.Trust)
@@ -117,8 +123,8 @@ func (k *ledger) replace(l *Loaded, observe func(syncproto.HLC)) {
 		k.setDevice(d)
 	}
 	for i := range l.Entries {
-		if k.learn(&l.Entries[i]) {
-			observe(l.Entries[i].T)
+		if k.learn(&l.Entries[i], true) {
+			observe(&l.Entries[i])
 		}
 	}
 	if l.Rules != nil {
@@ -128,18 +134,21 @@ func (k *ledger) replace(l *Loaded, observe func(syncproto.HLC)) {
 }
 
 // learn adds an entry of any gate and reports whether its ticket must be folded.
-func (k *ledger) learn(e *syncproto.EntryRecord) bool {
+// central is whether it came from there, verdict and all.
+func (k *ledger) learn(e *syncproto.EntryRecord, central bool) bool {
 	// What this gate did itself stays true to it, also while central does not trust
 	// it: a quarantined gate must not admit a ticket twice.
 	f, ok := admission.FactOf(&e.Entry, e.Untrusted && e.Device != k.device)
 	if !ok || e.Ticket == 0 || e.Event != k.event {
 		return false
 	}
-	u := Use{At: time.UnixMilli(e.At + e.OffsetMS), Lane: e.Lane}
+	u := use{ref: f.Ref, device: e.Device, central: central, Use: Use{At: time.UnixMilli(e.At + e.OffsetMS), Lane: e.Lane}}
 	if e.Device != k.device {
-		u.Gate = k.devices[e.Device].Name
+		u.Gate = k.gates.name(e.Device)
 	}
-	k.historyOf(e.Ticket).insert(f, u)
+	h := k.historyOf(e.Ticket)
+	h.insert(f, u)
+	h.drop(func(c *claim) bool { return c.device == e.Device && c.fact.T <= e.T })
 	return true
 }
 
@@ -152,18 +161,24 @@ func (k *ledger) historyOf(no syncproto.TicketNo) *history {
 	return h
 }
 
-// use is an admission that the ledger knows of, as staff read it.
+// use is an admission that the ledger knows of, or that a gate claims, as staff
+// read it.
 func (k *ledger) use(no syncproto.TicketNo, r syncproto.Ref) Use {
 	if r.IsZero() {
 		return Use{}
 	}
-	return k.history[no].use(r)
+	u, _ := k.history[no].find(r)
+	if u.Gate == "" && u.device != k.device {
+		u.Gate = k.gates.name(u.device)
+	}
+	return u.Use
 }
 
 // reserve counts a fact that this gate makes now.
 func (k *ledger) reserve(e *syncproto.Entry) {
 	if f, ok := admission.FactOf(e, false); ok {
-		k.historyOf(e.Ticket).append(k.rules, f, Use{At: time.UnixMilli(e.At + e.OffsetMS), Lane: e.Lane})
+		u := use{ref: f.Ref, device: k.device, Use: Use{At: time.UnixMilli(e.At + e.OffsetMS), Lane: e.Lane}}
+		k.historyOf(e.Ticket).append(k.rules, f, u)
 	}
 }
 
@@ -174,7 +189,7 @@ func (k *ledger) setRules(r *syncproto.Rules) {
 	if k.rulesErr = err; err != nil {
 		return
 	}
-	k.rules, k.name = compiled, r.Name
+	k.rules, k.policy, k.name = compiled, r.Policy, r.Name
 	k.foldAll()
 }
 
@@ -192,7 +207,12 @@ func (k *ledger) setTrust(b *syncproto.TrustBundle) {
 }
 
 func (k *ledger) setDevice(d syncproto.DeviceRecord) {
-	if old, ok := k.devices[d.Device]; !ok || d.Rev >= old.Rev {
-		k.devices[d.Device] = d
+	if revoked := k.gates.set(d); !revoked || d.Device == k.device {
+		return
+	}
+	for _, h := range k.history {
+		if h.distrust(d.Device, func(r syncproto.Ref) bool { return k.gates.untrusted(d.Device, r) }) {
+			h.fold(k.rules)
+		}
 	}
 }

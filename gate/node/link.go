@@ -50,6 +50,7 @@ type link struct {
 	head         int64
 	serverMS     int64 // central's clock at the last page
 	pageAt       time.Time
+	heardAt      time.Time // when central last answered
 
 	journal     []Watermark
 	quarantined bool   // central keeps what this gate does as untrusted
@@ -95,7 +96,7 @@ func (l *link) next(now time.Time, n *Node, out *Output) {
 	if l.greeted {
 		l.start(now, n, out, CallSnapshot, l.needSnapshot)
 		l.start(now, n, out, CallChanges, !l.needSnapshot)
-		l.start(now, n, out, CallPush, l.unsentRange() != nil)
+		l.start(now, n, out, CallPush, l.unsentRange() != nil || n.courier.due(now) != nil)
 		l.start(now, n, out, CallHeartbeat, true)
 	}
 }
@@ -108,9 +109,7 @@ func (l *link) start(now time.Time, n *Node, out *Output, kind CallKind, wanted 
 	}
 	// A clock that was put back before the pause began has not made it longer.
 	if t.due.After(now) && !now.Before(t.from) {
-		if out.Wake.IsZero() || t.due.Before(out.Wake) {
-			out.Wake = t.due
-		}
+		out.wake(t.due)
 		return
 	}
 	t.busy = true
@@ -124,7 +123,7 @@ func (l *link) make(now time.Time, n *Node, kind CallKind) Call {
 		c.Hello = syncproto.HelloRequest{
 			ProtoMin: syncproto.ProtoMin, ProtoMax: syncproto.ProtoMax, Schema: syncproto.SchemaLevel,
 			Incarnation: n.cfg.Incarnation, Parent: n.cfg.Parent, Ratchet: l.ratchet,
-			ClockMS: now.UnixMilli(), App: n.cfg.App,
+			ClockMS: now.UnixMilli(), App: n.cfg.App, PeerAddrs: n.cfg.PeerAddrs,
 		}
 	case CallChanges:
 		c.Changes = syncproto.ChangesRequest{
@@ -132,8 +131,12 @@ func (l *link) make(now time.Time, n *Node, kind CallKind) Call {
 			WaitMS: min(int(l.timing.Wait/time.Millisecond), l.limits.WaitMS),
 		}
 	case CallPush:
-		w := l.unsentRange()
-		c.Push = PushRange{Incarnation: w.Incarnation, First: w.Acked + 1, Limits: l.limits}
+		if w := l.unsentRange(); w != nil {
+			c.Push = PushRange{Incarnation: w.Incarnation, First: w.Acked + 1, Limits: l.limits}
+			break
+		}
+		o := n.courier.due(now)
+		c.Push = PushRange{Incarnation: o.inc, First: max(o.acked+1, o.first), Limits: l.limits, Carried: true}
 	case CallHeartbeat:
 		c.Heartbeat = syncproto.HeartbeatRequest{
 			Incarnation: n.cfg.Incarnation, Unsent: l.unsent(), Cursor: l.cursor, ClockMS: now.UnixMilli(),
@@ -168,6 +171,7 @@ func (l *link) unsent() int64 {
 // After an outage the others need not sit out their pauses.
 func (l *link) done(now time.Time, kind CallKind, pause time.Duration) {
 	l.talks[kind] = talk{from: now, due: now.Add(pause)}
+	l.heardAt = now
 	if !l.online {
 		for i := range l.talks {
 			if t := &l.talks[i]; !t.busy && t.failures > 0 {
@@ -177,6 +181,15 @@ func (l *link) done(now time.Time, kind CallKind, pause time.Duration) {
 	}
 	l.online = true
 }
+
+// fresh reports whether central answered as lately as it does while the line is
+// whole, where every exchange but a parked one is short.
+func (l *link) fresh(now time.Time) bool {
+	return l.online && now.Sub(l.heardAt) <= l.timing.Wait+freshMargin
+}
+
+// freshMargin is what an exchange may take beside the time that it is parked.
+const freshMargin = 5 * time.Second
 
 // failed ends a call badly: full jitter over a window that doubles up to the cap
 // (Brooker, "Exponential Backoff And Jitter", 2015), never less than central

@@ -67,6 +67,14 @@ type Config struct {
 	// Drift is how far the clock of an entry from elsewhere may be ahead of this
 	// gate's to be followed. Defaults to syncproto.HLCDriftMax.
 	Drift time.Duration
+	// Mesh switches the conversation with peers on. Without it a gate hears no peer,
+	// which the event's partition policy then governs.
+	Mesh       bool
+	MeshTiming MeshTiming
+	// PeerAddrs are host:port at which this gate listens for its peers.
+	PeerAddrs []string
+	// Carried is what the carry store holds; its entries come by Hear.
+	Carried []Carried
 	// App names the program and its version to central.
 	App string
 }
@@ -81,6 +89,7 @@ type LaneConfig struct {
 // Watermark is one incarnation of the local journal.
 type Watermark struct {
 	Incarnation uuid.UUID
+	First       uint64 // lowest seq that is kept; 0 stands for 1
 	Last        uint64 // highest seq in the journal
 	Acked       uint64 // highest seq that central holds
 	stopped     bool   // central refuses it
@@ -99,6 +108,12 @@ type Node struct {
 	know   ledger
 	counts Counts
 	link   link
+
+	mesh    mesh
+	claims  claims
+	council council
+	courier courier
+	alarms  alarms
 }
 
 type lanes []laneState
@@ -131,9 +146,11 @@ func New(cfg Config) (*Node, error) {
 		cfg: cfg, hasher: credential.NewHasher(cfg.HashKey), clock: clock{last: cfg.Last, drift: cfg.Drift, errMS: errUnknownMS}, seq: cfg.NextSeq,
 		know: newLedger(cfg),
 		link: newLink(cfg),
+		mesh: newMesh(cfg),
 	}
+	n.claims.n, n.council.n, n.alarms.n, n.courier = n, n, n, newCourier(n, cfg.Carried)
 	if cfg.Withdrawn != "" {
-		n.withdraw(cfg.Withdrawn)
+		n.locked, n.link.fault = true, withdrawn(cfg.Withdrawn)
 	}
 	if cfg.Trust != nil {
 		n.know.setTrust(cfg.Trust)
@@ -145,8 +162,11 @@ func New(cfg Config) (*Node, error) {
 	return n, nil
 }
 
-// Input is one thing that happened: Scan, Durable, JournalBroken, Tick, or an
-// answer to a Call.
+// Gates are the gates of the event, as the roster has them.
+func (n *Node) Gates() *Gates { return &n.know.gates }
+
+// Input is one thing that happened: Scan, Durable, JournalBroken, ReplicaLost,
+// Tick, PeerUp, PeerDown, PeerSaid, or an Answer to a Call.
 type Input interface{ input() }
 
 // Scan is a complete read on a lane, by its index in Config.Lanes.
@@ -183,6 +203,22 @@ type Output struct {
 	Decision Decision
 	Journal  bool
 	Entry    syncproto.Entry
+	// Held, when not zero, says that the Scan waits for peers: its answer comes as
+	// one of Settled, in the output of a later step.
+	Held    uint64
+	Settled []Settled
+	// Send are messages to peers, in their order, before anything else is done.
+	Send []PeerSend
+	// Ranges are entries to read and to send to peers.
+	Ranges []PeerRange
+	// Carry are entries of other gates to keep, Drop what need not be kept any
+	// longer: everything of an incarnation up to a number.
+	Carry []syncproto.PushRequest
+	Drop  []syncproto.Ref
+	// Members says that the gates to be connected to have changed; see Node.Members.
+	Members bool
+	// Alarms are tickets that let somebody in here and at another gate.
+	Alarms []Alarm
 	// Calls are messages to send. Their answers come back as inputs.
 	Calls []Call
 	// Store is a page to write to the replica file; pages are given in order.
@@ -205,17 +241,28 @@ func (n *Node) Step(now time.Time, in Input) Output {
 	switch in := in.(type) {
 	case Scan:
 		n.scan(now, in, &out)
-		return out // a lane waits for nothing that concerns the link
+		if out.Held == 0 {
+			return out // a lane waits for nothing that concerns the link
+		}
 	case Durable:
 		n.link.durable(n.cfg.Incarnation, in.Seq)
+		n.mesh.durable(n, in.Seq, &out)
 	case JournalBroken:
 		n.broken = true
+		n.claims.retract(&out)
 	case ReplicaLost:
 		n.link.needSnapshot = true
 	case Tick:
+	case PeerUp:
+		n.mesh.up(now, in.Device, n, &out)
+	case PeerDown:
+		n.mesh.down(now, in.Device, n, &out)
+	case PeerSaid:
+		n.mesh.said(now, in, n, &out)
 	case Answer:
 		n.answer(now, in, &out)
 	}
 	n.link.next(now, n, &out)
+	n.mesh.next(now, n, &out)
 	return out
 }

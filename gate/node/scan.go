@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"time"
 
 	"gatehouse/syncproto"
@@ -27,8 +28,26 @@ type Decision struct {
 	Known  bool   // the ticket is on the roster
 	// At is when, as far as the gate knows.
 	At time.Time
-	// Of is the earlier use that stands in the way of a duplicate.
+	// Of is the earlier use that stands in the way of a duplicate, or with
+	// home_gate the gate to go to.
 	Of Use
+	// Heard is how many of the Gates of the event, this one included, were heard when
+	// this was decided, or answered for it where the event waits for answers.
+	Heard, Gates int
+
+	typeNo syncproto.TypeNo
+}
+
+// Certainty says how sure an admission or exit is, as "6 of 6 gates", or "this
+// gate only"; it is empty for other answers.
+func (d *Decision) Certainty() string {
+	switch {
+	case d.Decision != Admit && d.Decision != Exit || d.Gates == 0:
+		return ""
+	case d.Heard == 1 && d.Gates > 1:
+		return "this gate only"
+	}
+	return fmt.Sprintf("%d of %d gates", d.Heard, d.Gates)
 }
 
 // Use is an earlier admission as staff read it.
@@ -58,9 +77,14 @@ func (n *Node) scan(now time.Time, in Scan, out *Output) {
 		return
 	}
 	d := &out.Decision
-	*d = n.decide(now, l, in.Text, code)
+	*d = n.decide(now, l, in.Text, code, nil)
+	d.Heard, d.Gates = n.mesh.heard(now), 1+len(n.mesh.order)
+	if d.Decision == Admit && l.lane.Perimeter() && n.council.consult(now, in, out) {
+		return
+	}
 	if out.Journal = journalled(d); out.Journal {
-		n.reserve(now, l, out)
+		out.Entry = n.reserve(now, l, d)
+		n.claims.announce(now, l, d, &out.Entry, out)
 	}
 	l.remember(now, *d)
 	n.counts.add(*d)
@@ -87,11 +111,12 @@ func (l *laneState) guard(now time.Time, within time.Duration, code syncproto.Co
 	return false
 }
 
-// remember keeps an answer for the guard. A device problem is not an answer to the
-// guest: the next read tries again.
+// remember keeps an answer for the guard. A problem of the device or of the
+// network is not an answer to the guest: the next read tries again.
 func (l *laneState) remember(now time.Time, d Decision) {
 	switch d.Reason {
-	case syncproto.ReasonDeviceFault, syncproto.ReasonNotReady, syncproto.ReasonLaneFault:
+	case syncproto.ReasonDeviceFault, syncproto.ReasonNotReady, syncproto.ReasonLaneFault,
+		syncproto.ReasonPeersAway, syncproto.ReasonHomeGate:
 		return
 	}
 	for i := range l.recent {
@@ -120,10 +145,12 @@ func (n *Node) Verify(now time.Time, zone string, dir syncproto.Direction, text 
 		l.lane, err = r.Lane(zone, dir)
 		l.ok = err == nil
 	}
-	return n.decide(now, &l, text, n.hasher.Sum(text))
+	return n.decide(now, &l, text, n.hasher.Sum(text), nil)
 }
 
-func (n *Node) decide(now time.Time, l *laneState, text []byte, hash syncproto.CodeHash) Decision {
+// decide judges a code at a lane by what is known now, of peers' claims all or
+// those before b.
+func (n *Node) decide(now time.Time, l *laneState, text []byte, hash syncproto.CodeHash, b *bound) Decision {
 	d := Decision{Decision: Deny, Code: hash, At: time.UnixMilli(n.clock.correct(now))}
 	switch {
 	case n.broken, n.locked:
@@ -143,12 +170,12 @@ func (n *Node) decide(now time.Time, l *laneState, text []byte, hash syncproto.C
 	}
 	t, reason := n.know.identify(&code, hash)
 	if t.No != 0 {
-		d.Ticket, d.Type, d.Known = t.No, n.know.rules.TypeName(t.Type), t.Known
+		d.Ticket, d.Type, d.Known, d.typeNo = t.No, n.know.rules.TypeName(t.Type), t.Known, t.Type
 	}
 	if d.Reason = reason; reason != "" {
 		return d
 	}
-	v := admission.Decide(n.know.rules, l.lane, t, n.know.history[t.No].usageOrNil(), n.clock.correct(now))
+	v := admission.Decide(n.know.rules, l.lane, t, n.know.history[t.No].usageAt(n.know.rules, now, b), n.clock.correct(now))
 	d.Decision, d.Reason, d.Of = decisionOf(v.Kind), v.Reason, n.know.use(t.No, v.Of)
 	return d
 }
@@ -176,16 +203,16 @@ func journalled(d *Decision) bool {
 
 // reserve makes the entry of a decision and, where it admits or lets out, counts
 // it at once, so that another lane already sees it.
-func (n *Node) reserve(now time.Time, l *laneState, out *Output) {
-	d := &out.Decision
-	out.Entry = syncproto.Entry{
+func (n *Node) reserve(now time.Time, l *laneState, d *Decision) syncproto.Entry {
+	e := syncproto.Entry{
 		Incarnation: n.cfg.Incarnation, Seq: n.seq, Kind: kindOf(d.Decision), Reason: d.Reason,
 		T: n.clock.stamp(now), At: now.UnixMilli(), OffsetMS: n.clock.offsetMS, ErrMS: n.clock.errMS,
 		Event: n.cfg.Event, Ticket: d.Ticket, Code: d.Code,
 		Lane: l.Name, Zone: l.Zone, Direction: l.Direction,
 	}
 	n.seq++
-	n.know.reserve(&out.Entry)
+	n.know.reserve(&e)
+	return e
 }
 
 func kindOf(decision string) syncproto.Kind {

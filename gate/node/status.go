@@ -58,6 +58,27 @@ type Status struct {
 	Counts      Counts
 	Lanes       []LaneStatus
 	Journal     []Watermark
+	// Mesh: this gate talks to its peers. Peers are all other gates of the event, up
+	// to syncproto.MeshGatesMax with this one; Heard counts those that are heard now,
+	// with this one.
+	Mesh  bool
+	Peers []PeerStatus
+	Heard int
+	// Carried counts entries of other gates that are kept for central.
+	Carried int64
+	// Alarms counts tickets that let somebody in here and at another gate, as far as
+	// that was learnt since the node was made.
+	Alarms int64
+	Policy syncproto.Policy
+}
+
+// PeerStatus is another gate of the event as this one sees it.
+type PeerStatus struct {
+	Member
+	Connected bool
+	Live      bool          // heard just now
+	Silent    time.Duration // since it was heard last; negative when it never was
+	Online    bool          // it reaches central, by its own word
 }
 
 // LaneStatus is a lane; Ready means that the event has its zone.
@@ -75,6 +96,8 @@ func (n *Node) Status(now time.Time) Status {
 		OffsetMS: n.clock.offsetMS, ErrMS: n.clock.errMS, Fault: l.fault, Counts: n.counts,
 		Journal: append([]Watermark(nil), l.journal...),
 	}
+	n.mesh.status(now, &s)
+	s.Policy, s.Carried, s.Alarms = n.know.policy, n.courier.carried(), n.alarms.count
 	s.Caught = l.greeted && !l.needSnapshot && l.seq >= l.head
 	for i := range l.talks {
 		s.Failing = s.Failing || l.talks[i].failures > 0
@@ -104,6 +127,18 @@ func (n *Node) Status(now time.Time) Status {
 		}
 	}
 	return s
+}
+
+func (m *mesh) status(now time.Time, s *Status) {
+	s.Mesh, s.Heard = m.on, m.heard(now)
+	for _, id := range m.order {
+		p := m.peers[id]
+		ps := PeerStatus{Member: p.member, Connected: p.connected, Live: m.live(p, now), Silent: -1, Online: p.online}
+		if !p.heard.IsZero() {
+			ps.Silent = now.Sub(p.heard)
+		}
+		s.Peers = append(s.Peers, ps)
+	}
 }
 
 // Trust is the bundle in force; nil before the first.

@@ -69,6 +69,8 @@ type Config struct {
 	// a row and for a problem of the device. Default to 3 s and 5 s. A refusal stays
 	// until the next scan.
 	HoldRepeat, HoldProblem time.Duration
+	// HoldAlarm is the same for a ticket that let two people in. Defaults to 20 s.
+	HoldAlarm time.Duration
 	// PanelEvery is how often a page hears how the gate stands; a page that has
 	// heard nothing for five times as long says so. Defaults to 1 s.
 	PanelEvery time.Duration
@@ -98,6 +100,7 @@ func (c Config) withDefaults() Config {
 		{&c.Hold, 1500 * time.Millisecond},
 		{&c.HoldRepeat, 3 * time.Second},
 		{&c.HoldProblem, 5 * time.Second},
+		{&c.HoldAlarm, 20 * time.Second},
 		{&c.PanelEvery, time.Second},
 		{&c.Heartbeat, 15 * time.Second},
 		{&c.StreamLife, time.Hour},
@@ -175,6 +178,16 @@ func (s *Screen) Show(name string, r engine.Result) {
 		a := answerOf(r, s.cfg)
 		a.shown = s.cfg.Now()
 		l.board.add(a)
+	}
+}
+
+// Alarm shows at the lane that let somebody in that another gate did as well. It
+// never blocks.
+func (s *Screen) Alarm(a node.Alarm) {
+	if l := s.lanes[a.Here.Lane]; l != nil {
+		out := alarmOf(a, s.cfg.Now(), s.cfg)
+		out.shown = s.cfg.Now()
+		l.board.add(out)
 	}
 }
 

@@ -282,7 +282,7 @@ func TestEveryTemplateWithZeroAndFullData(t *testing.T) {
 		"lane full": func(w io.Writer) error {
 			return v.lane.Execute(w, lanePage{
 				Gate: "<i>", Lane: "<i>", Zone: "<i>", Direction: "Way in", Stream: "/lane/%3Ci%3E/stream", Boot: "b", WatchdogMS: 5000, RefreshS: 1,
-				View: full, Panel: panel{"1", true, "3 s", "2", "3", "<i>", "<i>", "b", full},
+				View: full, Panel: panel{"1", true, "3 s", "2", "3", "2 of 2", "<i>", "<i>", "b", full},
 			})
 		},
 		"sign-in zero": func(w io.Writer) error { return v.signIn.Execute(w, signInPage{}) },

@@ -3,6 +3,7 @@ package screen
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"gatehouse/gate/engine"
@@ -105,6 +106,9 @@ func detailsOf(r engine.Result, zone *time.Location) []string {
 	if u := r.Of; r.Decision.Decision == node.Deny && !u.At.IsZero() {
 		details = append(details, useOf(r.Reason, u, r.At, zone))
 	}
+	if r.Reason == syncproto.ReasonHomeGate && r.Of.Gate != "" {
+		details = append(details, "Gate "+r.Of.Gate)
+	}
 	if r.Ticket != 0 {
 		text := fmt.Sprintf("Ticket %d", r.Ticket)
 		if r.Type != "" {
@@ -115,7 +119,33 @@ func detailsOf(r engine.Result, zone *time.Location) []string {
 	if r.Decision.Decision == node.Admit && !r.Known {
 		details = append(details, "Genuine, but not on this gate’s list yet")
 	}
+	if sure := r.Certainty(); sure != "" && r.Gates > 1 {
+		details = append(details, upper(sure))
+	}
 	return details
+}
+
+// upper begins a text as a sentence does.
+func upper(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
+
+// alarmOf is the answer that a lane shows when another gate let somebody in on a
+// ticket that let somebody in here.
+func alarmOf(a node.Alarm, now time.Time, cfg Config) answer {
+	there := "gate " + a.There.Gate
+	if a.There.Lane != "" {
+		there += ", lane " + a.There.Lane
+	}
+	v := view{
+		State: stateAsk, Word: "TWO ENTRIES",
+		Sentence: "One ticket let two people in. Call a supervisor.",
+		Details: []string{
+			"Here " + clock(a.Here.At, now, cfg.Location) + ", lane " + a.Here.Lane,
+			upper(there) + " " + clock(a.There.At, now, cfg.Location),
+			fmt.Sprintf("Ticket %d", a.Ticket),
+		},
+		At: clock(now, now, cfg.Location),
+	}
+	return answer{view: v, HoldMS: cfg.HoldAlarm.Milliseconds()}
 }
 
 func useOf(reason syncproto.Reason, u node.Use, now time.Time, zone *time.Location) string {
@@ -154,6 +184,7 @@ type panel struct {
 	Roster   string `json:"roster"` // age of the roster
 	Unsent   string `json:"unsent"`
 	Tickets  string `json:"tickets"`
+	Gates    string `json:"gates"` // how many of the event's gates are heard
 	// Problem is why this lane cannot work; empty when it can.
 	Problem string `json:"problem"`
 	// Note is what support should know though the lane works.
@@ -169,6 +200,7 @@ func panelOf(s node.Status, l Lane) panel {
 	p := panel{
 		Admitted: grouped(s.Counts.Admitted), Online: s.Online, Roster: ageOf(s.Age), Unsent: grouped(s.Unsent),
 		Tickets: grouped(int64(s.Tickets)), Problem: problemOf(s, l), Note: s.Fault,
+		Gates: gatesOf(s),
 	}
 	p.Rest = view{State: stateWait, Sentence: "Scan the next ticket.", Details: []string{}}
 	if l.Direction == syncproto.Out {
@@ -179,6 +211,14 @@ func panelOf(s node.Status, l Lane) panel {
 	}
 	p.Rest.Word = p.Rest.State.word()
 	return p
+}
+
+// gatesOf says how many of the event's gates are heard, this one included.
+func gatesOf(s node.Status) string {
+	if all := len(s.Peers) + 1; s.Heard > 1 || all == 1 {
+		return fmt.Sprintf("%d of %d", s.Heard, all)
+	}
+	return "This one only"
 }
 
 // problemOf says why a lane cannot work and what staff do then, the most

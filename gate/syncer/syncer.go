@@ -30,12 +30,20 @@ type Journal interface {
 	Rewind(ctx context.Context, p syncproto.Position) error
 }
 
+// Carried is what the syncer needs of the entries that are kept for other gates;
+// *carry.Store is one.
+type Carried interface {
+	Range(ctx context.Context, inc uuid.UUID, first uint64) (syncproto.PushRequest, error)
+}
+
 // Config is what a Syncer is made of. Everything is required unless it says
 // otherwise.
 type Config struct {
 	Client  *wire.Client
 	Feed    func(node.Input)
 	Journal Journal
+	// Carried has entries of other gates; needed where the node is told of any.
+	Carried Carried
 	Stream  uuid.UUID
 	// ReplicaConfig says where the replica file is.
 	ReplicaConfig replica.Config
@@ -247,8 +255,14 @@ func (s *Syncer) exchange(ctx context.Context, c node.Call, a *node.Answer) erro
 }
 
 func (s *Syncer) push(ctx context.Context, r node.PushRange, a *node.Answer) error {
-	req, err := s.cfg.Journal.Range(ctx, r.Incarnation, r.First,
-		min(r.Limits.PushEntries, syncproto.PushEntriesMax), min(r.Limits.PushBytes, syncproto.PushBytesMax))
+	var req syncproto.PushRequest
+	var err error
+	if r.Carried {
+		req, err = s.cfg.Carried.Range(ctx, r.Incarnation, r.First)
+	} else {
+		req, err = s.cfg.Journal.Range(ctx, r.Incarnation, r.First,
+			min(r.Limits.PushEntries, syncproto.PushEntriesMax), min(r.Limits.PushBytes, syncproto.PushBytesMax))
+	}
 	if err != nil {
 		return fmt.Errorf("read journal to push: %w", err)
 	}

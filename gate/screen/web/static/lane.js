@@ -82,7 +82,7 @@
     if (panel.boot !== body.dataset.boot) {
       location.reload(); // the gate was started anew, perhaps as another version
     }
-    for (const id of ["admitted", "roster", "unsent", "tickets"]) {
+    for (const id of ["admitted", "gates", "roster", "unsent", "tickets"]) {
       el(id).textContent = panel[id];
     }
     el("link").textContent = panel.online ? "● Online" : "○ Offline";

@@ -1,0 +1,151 @@
+package node_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/gate/node"
+	"gatehouse/syncproto"
+	"gatehouse/syncproto/credential"
+)
+
+func textOf(t *testing.T, no syncproto.TicketNo) string {
+	return code(t, credential.Fields{Ticket: no})
+}
+
+func TestAPeerThatWasAwayCatchesUpFromWhoeverHasIt(t *testing.T) {
+	v := newVenue(t, 3, optimistic)
+	v.part([]int{2}, []int{0, 1})
+	for no := syncproto.TicketNo(1); no <= 20; no++ {
+		require.Equal(t, node.Admit, v.gates[0].present(no).Decision)
+	}
+	v.part([]int{0}, []int{1, 2}) // A is gone before C is back
+	clear(v.cut)
+	v.part([]int{0}, []int{1, 2})
+	v.pass(5 * time.Second)
+	for no := syncproto.TicketNo(1); no <= 20; no++ {
+		require.Equal(t, syncproto.ReasonDuplicate, v.gates[2].present(no).Reason, "ticket %d", no)
+	}
+	require.Equal(t, int64(22), v.gates[2].n.Status(v.now).Carried, "what A has written, and the beginning of B's journal")
+}
+
+// online lets a gate reach central, which acknowledges nothing yet.
+func (b *box) online() {
+	b.answerHello()
+}
+
+func (b *box) lastPush() *node.Call {
+	for i := len(b.calls) - 1; i >= 0; i-- {
+		if b.calls[i].Kind == node.CallPush {
+			return &b.calls[i]
+		}
+	}
+	return nil
+}
+
+func TestAGateCarriesForOneThatCannotReachCentral(t *testing.T) {
+	v := newVenue(t, 2, optimistic)
+	a, b := v.gates[0], v.gates[1]
+	require.Equal(t, node.Admit, a.present(1).Decision)
+	b.online()
+	own := b.lastPush()
+	require.False(t, own.Push.Carried, "its own entries first")
+	b.step(node.Answer{Call: *own, Push: &syncproto.PushReply{Acked: syncproto.Position{Ref: syncproto.Ref{Incarnation: b.inc, Seq: uint64(b.synced)}}}})
+	v.pass(3 * time.Second)
+	push := b.lastPush()
+	require.True(t, push.Push.Carried)
+	require.Equal(t, a.inc, push.Push.Incarnation)
+	require.Equal(t, uint64(1), push.Push.First)
+
+	// Central lacks nothing before it, takes it, and the roster brings it down.
+	b.step(node.Answer{Call: *push, Push: &syncproto.PushReply{Acked: syncproto.Position{Ref: syncproto.Ref{Incarnation: a.inc, Seq: 2}}}})
+	require.Zero(t, b.n.Status(v.now).Carried)
+	require.Empty(t, b.dropped, "a restart has to know it")
+	v.pass(6 * time.Second)
+	b.page()
+	require.Equal(t, []syncproto.Ref{{Incarnation: a.inc, Seq: 2}}, b.dropped)
+}
+
+// page lets central answer with an empty page.
+func (b *box) page() {
+	for i := len(b.calls) - 1; i >= 0; i-- {
+		if c := b.calls[i]; c.Kind == node.CallChanges {
+			b.step(node.Answer{Call: c, Page: &syncproto.Page{Stream: stream, From: 5, To: 5, Next: "c5", Head: 5}})
+			return
+		}
+	}
+	b.v.t.Fatal("the gate has not asked for changes")
+}
+
+func TestAGateThatReachesCentralIsNotCarriedFor(t *testing.T) {
+	v := newVenue(t, 2, optimistic)
+	a, b := v.gates[0], v.gates[1]
+	a.online()
+	b.online()
+	require.Equal(t, node.Admit, a.present(1).Decision)
+	b.step(node.Answer{Call: *b.lastPush(), Push: &syncproto.PushReply{Acked: syncproto.Position{Ref: syncproto.Ref{Incarnation: b.inc, Seq: 1}}}})
+	v.pass(10 * time.Second)
+	require.False(t, b.lastPush().Push.Carried)
+	v.part([]int{0}, []int{1})
+	v.pass(10 * time.Second)
+	require.True(t, b.lastPush().Push.Carried, "the box may be crushed")
+}
+
+func TestEntriesThatThisGateLostComeBack(t *testing.T) {
+	v := newVenue(t, 2, optimistic)
+	a, b := v.gates[0], v.gates[1]
+	require.Equal(t, node.Admit, a.present(1).Decision)
+	lost := a.inc
+	a.journal, a.synced = nil, 0 // the disk is gone
+	a.boot(2, optimistic)
+	d, _ := a.scan(2)
+	require.Equal(t, node.Admit, d.Decision)
+	a.step(node.PeerUp{Device: b.device})
+	v.pass(3 * time.Second)
+	require.Equal(t, syncproto.ReasonDuplicate, a.present(1).Reason)
+	require.Contains(t, incarnations(a.carried), lost)
+}
+
+func incarnations(pieces []syncproto.PushRequest) (all []uuid.UUID) {
+	for _, p := range pieces {
+		all = append(all, p.Incarnation)
+	}
+	return all
+}
+
+func TestARevokedGateIsNoPeerAndWhatItAddsCountsForNothing(t *testing.T) {
+	v := newVenue(t, 2, optimistic)
+	a, b := v.gates[0], v.gates[1]
+	require.Equal(t, node.Admit, a.present(1).Decision) // central had it
+	require.Equal(t, node.Admit, a.present(2).Decision) // and not this
+	require.Equal(t, syncproto.ReasonDuplicate, b.present(2).Reason)
+	l := v.roster(optimistic)
+	for i := range l.Devices {
+		if d := &l.Devices[i]; d.Device == a.device {
+			d.Rev, d.Revoked, d.RevokedAt, d.Trusted = 2, true, v.now.UnixMilli(), syncproto.Ref{Incarnation: a.inc, Seq: 2}
+		}
+	}
+	b.n.Restore(v.now, l)
+	out := b.step(node.Tick{})
+	require.True(t, out.Members)
+	require.Empty(t, b.n.Gates().Members())
+	require.Equal(t, syncproto.ReasonDuplicate, b.present(1).Reason)
+	require.Equal(t, node.Admit, b.present(2).Decision)
+	a.scan(3)
+	v.deliver()
+	require.Equal(t, node.Admit, b.present(3).Decision, "nobody listens to it")
+}
+
+func TestAnotherGatesIncarnationIsNotTakenOver(t *testing.T) {
+	v := newVenue(t, 3, optimistic)
+	a, c := v.gates[0], v.gates[2]
+	require.Equal(t, node.Admit, a.present(1).Decision)
+	forged := syncproto.PushRequest{Device: c.device, Incarnation: a.inc, First: 3, Entries: []syncproto.Entry{
+		{Incarnation: a.inc, Seq: 3, Kind: syncproto.KindAdmit, T: a.journal[1].T + 1, Event: 1, Ticket: 9, Zone: "main"},
+	}}
+	v.gates[1].step(node.PeerSaid{From: c.device, Msg: syncproto.PeerMessage{Events: &forged}})
+	require.Equal(t, node.Admit, v.gates[1].present(9).Decision)
+}

@@ -1,0 +1,71 @@
+package node
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"gatehouse/syncproto"
+)
+
+// Gates are the gates of the event as central's roster has them, this one
+// included. It belongs to its node, and is as safe for concurrent use.
+type Gates struct {
+	self    uuid.UUID
+	byID    map[uuid.UUID]syncproto.DeviceRecord
+	changed bool // since the mesh looked
+}
+
+func newGates(self uuid.UUID) Gates {
+	return Gates{self: self, byID: map[uuid.UUID]syncproto.DeviceRecord{}}
+}
+
+// Member is a gate that this one may talk to: of the event, not revoked, another.
+type Member struct {
+	Device uuid.UUID
+	Name   string
+	Key    ed25519.PublicKey
+	Addrs  []string
+}
+
+// Members are the gates to be connected to, in the order of their ids: at most
+// syncproto.MeshGatesMax with this one.
+func (g *Gates) Members() []Member {
+	out := make([]Member, 0, len(g.byID))
+	for id, d := range g.byID {
+		if id != g.self && !d.Revoked {
+			out = append(out, Member{Device: id, Name: d.Name, Key: d.Key, Addrs: d.Addrs})
+		}
+	}
+	slices.SortFunc(out, func(a, b Member) int { return bytes.Compare(a.Device[:], b.Device[:]) })
+	return out[:min(len(out), syncproto.MeshGatesMax-1)]
+}
+
+// Device is a gate of the event, also one that was revoked: whoever made entries
+// is asked for by its key. ok is false for one that the roster does not hold.
+func (g *Gates) Device(id uuid.UUID) (rec syncproto.DeviceRecord, ok bool) {
+	rec, ok = g.byID[id]
+	return rec, ok
+}
+
+func (g *Gates) name(id uuid.UUID) string { return g.byID[id].Name }
+
+// set takes a record unless a newer one is here. It reports whether that revokes
+// the gate.
+func (g *Gates) set(d syncproto.DeviceRecord) (revoked bool) {
+	old, ok := g.byID[d.Device]
+	if ok && d.Rev < old.Rev {
+		return false
+	}
+	g.byID[d.Device], g.changed = d, true
+	return d.Revoked && !old.Revoked
+}
+
+// untrusted reports whether an entry that only peers told of counts for nothing:
+// its device was revoked, and it is not within what central held then.
+func (g *Gates) untrusted(device uuid.UUID, r syncproto.Ref) bool {
+	d := g.byID[device]
+	return d.Revoked && (r.Incarnation != d.Trusted.Incarnation || r.Seq > d.Trusted.Seq)
+}

@@ -1,0 +1,185 @@
+package peer
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"gatehouse/gate/node"
+	"gatehouse/syncproto"
+	"gatehouse/syncproto/wire"
+)
+
+// conn is one connection to a peer whose key was seen to be right.
+type conn struct {
+	peer    node.Member
+	dialled bool // by this side
+	tls     *tls.Conn
+	out     chan []byte
+	gone    chan struct{}
+	once    sync.Once
+}
+
+// queue leaves a frame to the writer. A peer that does not keep up is let go.
+func (c *conn) queue(frame []byte) {
+	select {
+	case c.out <- frame:
+	default:
+		c.close()
+	}
+}
+
+func (c *conn) close() {
+	c.once.Do(func() {
+		close(c.gone)
+		_ = c.tls.NetConn().Close() // whatever the close says, it is gone
+	})
+}
+
+// hold serves a connection until it ends. Two gates that connect to each other at
+// the same time keep the same one of the two.
+func (m *Mesh) hold(ctx context.Context, t *tls.Conn, dialled bool) (err error) {
+	defer func() {
+		// Whatever a peer sends, it costs its connection and not the lanes.
+		if p := recover(); p != nil {
+			m.cfg.Logger.Error("connection to a peer", "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	peer, err := m.identify(t.ConnectionState())
+	if err != nil {
+		return errors.Join(err, t.NetConn().Close())
+	}
+	c := &conn{peer: peer, dialled: dialled, tls: t, out: make(chan []byte, queueMax), gone: make(chan struct{})}
+	stop := context.AfterFunc(ctx, c.close)
+	defer stop()
+	defer c.close()
+	in := wire.NewPeerReader(&silenceReader{conn: t, max: m.cfg.Timing.Silence})
+	var first []syncproto.PeerMessage
+	if dialled {
+		// The other side has the last word: it may not know this gate yet, or have a
+		// better connection. Its first message says that it has taken this one.
+		msg, err := in.Next()
+		if err != nil {
+			return fmt.Errorf("it did not take the connection: %w", err)
+		}
+		first = append(first, msg)
+	}
+	if !m.table.attach(c) {
+		return nil
+	}
+	defer func() {
+		if m.table.detach(c) {
+			m.cfg.Feed(node.PeerDown{Device: peer.Device})
+			m.cfg.Logger.Info("peer gone", "gate", peer.Name, "device", peer.Device, "why", reason(ctx, err))
+		}
+	}()
+	m.cfg.Logger.Info("peer connected", "gate", peer.Name, "device", peer.Device, "addr", t.RemoteAddr().String())
+	m.cfg.Feed(node.PeerUp{Device: peer.Device})
+	for _, msg := range first {
+		m.cfg.Feed(node.PeerSaid{From: peer.Device, Msg: msg})
+	}
+	var writer sync.WaitGroup
+	writer.Go(func() { c.write(m.cfg.Timing.Write) })
+	defer writer.Wait()
+	defer c.close()
+	return m.read(c, in)
+}
+
+func reason(ctx context.Context, err error) string {
+	switch {
+	case ctx.Err() != nil || err == nil:
+		return "this gate stops"
+	case errors.Is(err, io.EOF):
+		return "it closed the connection"
+	case errors.Is(err, net.ErrClosed):
+		return "the connection was replaced, or the gate is of the event no more"
+	}
+	return err.Error()
+}
+
+// write sends what is queued, as much at a time as there is.
+func (c *conn) write(within time.Duration) {
+	defer c.close()
+	var batch []byte
+	for {
+		select {
+		case <-c.gone:
+			return
+		case frame := <-c.out:
+			batch = append(batch[:0], frame...)
+		}
+		for more := true; more && len(batch) < syncproto.PushBytesMax; {
+			select {
+			case frame := <-c.out:
+				batch = append(batch, frame...)
+			default:
+				more = false
+			}
+		}
+		if err := c.tls.SetWriteDeadline(time.Now().Add(within)); err != nil {
+			return
+		}
+		if _, err := c.tls.Write(batch); err != nil {
+			return
+		}
+	}
+}
+
+// read gives the peer's messages to the node, until the first that is wrong.
+func (m *Mesh) read(c *conn, in *wire.PeerReader) error {
+	pace := pace{}
+	for {
+		msg, err := in.Next()
+		if err != nil {
+			return err
+		}
+		if !pace.take(time.Now()) {
+			return fmt.Errorf("more than %d messages in a second", framesMax)
+		}
+		if msg.Events != nil {
+			owner, known := m.cfg.Roster.Device(msg.Events.Device)
+			if !known {
+				continue // of a gate that central has told the peer of, and not yet this one
+			}
+			if err := wire.VerifyPush(msg.Events, owner.Key); err != nil {
+				return fmt.Errorf("entries of gate %s: %w", owner.Name, err)
+			}
+		}
+		m.cfg.Feed(node.PeerSaid{From: c.peer.Device, Msg: msg})
+	}
+}
+
+// silenceReader gives a connection up that says nothing.
+type silenceReader struct {
+	conn net.Conn
+	max  time.Duration
+}
+
+// Read implements io.Reader.
+func (r *silenceReader) Read(p []byte) (int, error) {
+	if err := r.conn.SetReadDeadline(time.Now().Add(r.max)); err != nil {
+		return 0, err
+	}
+	return r.conn.Read(p)
+}
+
+// pace counts what comes within a second. The zero value is ready.
+type pace struct {
+	since time.Time
+	n     int
+}
+
+func (p *pace) take(now time.Time) bool {
+	if now.Sub(p.since) >= time.Second {
+		p.since, p.n = now, 0
+	}
+	p.n++
+	return p.n <= framesMax
+}

@@ -1,0 +1,84 @@
+package peer
+
+import (
+	"bytes"
+	"sync"
+
+	"github.com/google/uuid"
+)
+
+// table is the connections to peers, one for each.
+type table struct {
+	self uuid.UUID
+
+	mu    sync.Mutex
+	conns map[uuid.UUID]*conn
+}
+
+// attach makes c the connection to its peer, unless there is a better one: of two
+// that different sides dialled, both keep the one of the smaller device; a second
+// one of the same side shows that the first is dead.
+func (t *table) attach(c *conn) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := t.conns[c.peer.Device]
+	ours := bytes.Compare(t.self[:], c.peer.Device[:]) < 0
+	if old != nil && old.dialled != c.dialled && c.dialled != ours {
+		return false
+	}
+	t.conns[c.peer.Device] = c
+	if old != nil {
+		old.close()
+	}
+	return true
+}
+
+// detach reports whether c still was the connection to its peer.
+func (t *table) detach(c *conn) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.conns[c.peer.Device] != c {
+		return false
+	}
+	delete(t.conns, c.peer.Device)
+	return true
+}
+
+func (t *table) connected(device uuid.UUID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.conns[device] != nil
+}
+
+func (t *table) empty() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.conns) == 0
+}
+
+// send queues a frame for one peer, or with uuid.Nil for all.
+func (t *table) send(to uuid.UUID, frame []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if to != uuid.Nil {
+		if c := t.conns[to]; c != nil {
+			c.queue(frame)
+		}
+		return
+	}
+	for _, c := range t.conns {
+		c.queue(frame)
+	}
+}
+
+// part closes the connections to those who do not stay. Whoever serves them takes
+// them off the table.
+func (t *table) part(stays func(uuid.UUID) bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, c := range t.conns {
+		if !stays(id) {
+			c.close()
+		}
+	}
+}
