@@ -26,10 +26,22 @@ type crowd struct {
 
 // follow counts the answers in the decision log until stop is closed.
 func (c *crowd) follow(t *testing.T, stop chan struct{}) {
-	f, err := os.Open(c.gate.log())
+	err := tail(c.gate.log(), stop, func(d decision) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.lines[d.Lane]++
+	})
 	if err != nil {
 		t.Error(err)
-		return
+	}
+}
+
+// tail gives fn the lines of a decision log, and goes on as it grows until stop is
+// closed.
+func tail(path string, stop chan struct{}, fn func(decision)) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
 	}
 	defer f.Close()
 	tick := time.NewTicker(time.Millisecond)
@@ -46,16 +58,14 @@ func (c *crowd) follow(t *testing.T, stop chan struct{}) {
 			}
 			var d decision
 			if err := json.Unmarshal(line, &d); err != nil {
-				t.Errorf("line of the decision log: %v: %q", err, line)
+				return fmt.Errorf("line of the decision log: %w: %q", err, line)
 			}
-			c.mu.Lock()
-			c.lines[d.Lane]++
-			c.mu.Unlock()
+			fn(d)
 			rest = after
 		}
 		select {
 		case <-stop:
-			return
+			return nil
 		case <-tick.C:
 		}
 	}
