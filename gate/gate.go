@@ -22,6 +22,7 @@ import (
 	"gatehouse/gate/control"
 	"gatehouse/gate/engine"
 	"gatehouse/gate/identity"
+	"gatehouse/gate/journal"
 	"gatehouse/gate/lane"
 	"gatehouse/gate/node"
 	"gatehouse/hardware"
@@ -77,6 +78,7 @@ const rosterWait = time.Second
 type Gate struct {
 	cfg     Config
 	id      *identity.Identity
+	saving  sync.Mutex // of what changes in id
 	metrics *control.Metrics
 	front   *front
 	disk    disk
@@ -107,6 +109,9 @@ func (g *Gate) run(ctx context.Context) error {
 	defer stop()
 	g.metrics = control.NewMetrics(control.MetricsConfig{Status: g.status, Watchers: func() int { return g.front.screen.Clients() }})
 	first, err := g.open(ctx)
+	if errors.Is(err, journal.ErrDisk) {
+		return fmt.Errorf("%w; see that the disk is whole and has room, then start the gate again", err)
+	}
 	if err != nil {
 		return err
 	}

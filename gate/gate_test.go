@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,6 +43,7 @@ type venue struct {
 	addr   string
 	rules  syncproto.Rules
 	http   *http.Server
+	beats  atomic.Int64 // heartbeats answered
 }
 
 func newVenue(t *testing.T) *venue {
@@ -73,6 +75,9 @@ func (v *venue) plug() {
 		}
 		w.WriteHeader(resp.Status)
 		_, _ = w.Write(resp.Body) // the gate sees a torn answer as a failed one
+		if r.URL.Path == wire.PathHeartbeat {
+			v.beats.Add(1)
+		}
 	})}
 	srv := v.http
 	go func() { _ = srv.Serve(socket) }() // ends with pull
@@ -367,6 +372,44 @@ func TestADamagedJournalIsMovedAsideAndRemembered(t *testing.T) {
 	require.Len(t, b.journal(), int(rows), "what can be read is a part of the journal")
 	b.stop()
 	require.Len(t, b.journal(), int(rows), "also while the gate is stopped")
+}
+
+// The value for the next hello cannot be kept, so that a restart takes the gate back
+// to the one before, again and again: that is no copied disk.
+func TestAGateThatCannotKeepItsSessionIsNotTakenForACopy(t *testing.T) {
+	v, b := newVenue(t), newBox(t)
+	key, err := v.enrol(b.dir).OpenHashKey()
+	require.NoError(t, err)
+	b.start()
+	b.until("the first roster", func() bool { return b.running().Ready })
+	file := filepath.Join(b.dir, "identity.json")
+	kept, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(file))
+	require.NoError(t, os.Mkdir(file, 0o700)) // a file cannot take its place
+	for n := range 3 {
+		require.NoError(t, v.memory.NewEpoch()) // every gate has to say hello anew
+		v.list(key, syncproto.TicketNo(n+1), syncproto.StatusPaid)
+		b.until("the new roster", func() bool { return b.running().Tickets == n+1 })
+	}
+	b.stop()
+	require.NoError(t, os.Remove(file))
+	require.NoError(t, os.WriteFile(file, kept, 0o600))
+	b.start()
+	beats := v.beats.Load()
+	b.until("two heartbeats", func() bool { return v.beats.Load() >= beats+2 })
+	require.False(t, b.running().Quarantined)
+}
+
+// running is the status of a gate that runs, whatever is in its folder.
+func (b *box) running() control.Status {
+	b.t.Helper()
+	c, err := control.Dial(b.dir)
+	require.NoError(b.t, err)
+	st, err := c.Status(b.t.Context())
+	require.NoError(b.t, err)
+	require.NoError(b.t, c.Close())
+	return st
 }
 
 func TestOneProcessAtATime(t *testing.T) {

@@ -197,7 +197,7 @@ func (s *session) openSyncer(rep *replica.Replica) error {
 	cfg := syncer.Config{
 		Client: client, Feed: s.engine.Feed, Journal: s.chains, Stream: g.id.Stream,
 		ReplicaConfig: g.replicaConfig(), Replica: rep, ChunkDir: filepath.Join(g.cfg.Dir, chunkDir),
-		SaveRatchet: s.saveSession, SaveWithdrawn: s.saveWithdrawn, Vitals: s.vitals, Timeout: g.cfg.Timeout, Now: g.cfg.Now, Logger: g.cfg.Logger,
+		Ratchet: s.kept, SaveRatchet: s.saveSession, SaveWithdrawn: s.saveWithdrawn, Vitals: s.vitals, Timeout: g.cfg.Timeout, Now: g.cfg.Now, Logger: g.cfg.Logger,
 	}
 	if s.peers.store != nil {
 		cfg.Carried = s.peers.store
@@ -227,18 +227,36 @@ func EnrolClient(cfg Config) func(ed25519.PrivateKey, string) (*wire.Client, err
 	}
 }
 
-// saveSession keeps what the next hello needs, before it can be needed.
+// saveSession keeps what the next hello needs. A value that cannot be kept is not
+// used either: a gate that showed it, and after a restart an older one, would be
+// taken for a copy of itself.
 func (s *session) saveSession(ratchet string) error {
-	id := s.gate.id
-	id.Ratchet = ratchet
+	g := s.gate
+	g.saving.Lock()
+	defer g.saving.Unlock()
+	next := *g.id
+	next.Ratchet = ratchet
 	if t := s.engine.Trust(); t != nil {
-		id.Trust = *t
+		next.Trust = *t
 	}
-	return id.Save(s.gate.cfg.Dir)
+	if err := next.Save(g.cfg.Dir); err != nil {
+		return err
+	}
+	*g.id = next
+	return nil
+}
+
+// kept is the session value that is on the disk.
+func (s *session) kept() string {
+	s.gate.saving.Lock()
+	defer s.gate.saving.Unlock()
+	return s.gate.id.Ratchet
 }
 
 // saveWithdrawn keeps that central withdrew this gate, or took it back.
 func (s *session) saveWithdrawn(why string) error {
+	s.gate.saving.Lock()
+	defer s.gate.saving.Unlock()
 	s.gate.id.Withdrawn = why
 	return s.gate.id.Save(s.gate.cfg.Dir)
 }

@@ -29,7 +29,8 @@ func mainIn() lane { return lane{"N1", "main", "in"} }
 
 // gate is one gate with its scanners, seen from outside.
 type gate struct {
-	program string // of the built ones
+	program string   // of the built ones
+	front   []string // a command that runs the program, if any
 	event   event
 	name    string
 	dir     string // the test's folder, which holds the data directory
@@ -103,7 +104,7 @@ func (g *gate) args() []string {
 func (g *gate) start(t *testing.T) {
 	t.Helper()
 	var err error
-	g.proc, err = start(g.dir, g.program, g.args()...)
+	g.proc, err = startIn(g.dir, g.front, g.program, g.args()...)
 	require.NoError(t, err)
 	require.NoError(t, g.proc.ready())
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -116,6 +117,7 @@ func must(t *testing.T, name string, args ...string) string {
 
 // process is a program that serves until it is stopped or killed.
 type process struct {
+	name   string // of the program
 	cmd    *exec.Cmd
 	url    string // from the ready line
 	stdout string // file
@@ -127,8 +129,14 @@ type process struct {
 // start starts a program whose output goes to files NAME.out and NAME.err in
 // dir, without waiting for its ready line.
 func start(dir, name string, args ...string) (*process, error) {
+	return startIn(dir, nil, name, args...)
+}
+
+// startIn is start with a command in front that becomes the program.
+func startIn(dir string, front []string, name string, args ...string) (*process, error) {
+	line := append(append(slices.Clone(front), program(name)), args...)
 	p := &process{
-		cmd: prepare(program(name), args...), done: make(chan struct{}),
+		name: name, cmd: prepare(line[0], line[1:]...), done: make(chan struct{}),
 		stdout: filepath.Join(dir, name+".out"), stderr: filepath.Join(dir, name+".err"),
 	}
 	stdout, err := os.Create(p.stdout)
@@ -154,7 +162,7 @@ func start(dir, name string, args ...string) (*process, error) {
 
 // ready waits for the line "NAME ready URL".
 func (p *process) ready() error {
-	name, _, _ := strings.Cut(filepath.Base(p.cmd.Path), "-")
+	name, _, _ := strings.Cut(p.name, "-")
 	return poll(readyMax, func() error {
 		b, err := os.ReadFile(p.stdout)
 		if err != nil {

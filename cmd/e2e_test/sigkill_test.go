@@ -81,7 +81,9 @@ func TestGatesThatAreKilledAgainAndAgainLoseNothing(t *testing.T) {
 	if !c.proc.alive() {
 		require.NoError(t, c.serve())
 	}
-	everythingIsHeldOnce(t, e, url, gates)
+	kinds := everythingIsHeldOnce(t, e, url, gates)
+	t.Logf("entries at the gates and at central: %v", kinds)
+	require.Greater(t, kinds["admit"], 10*len(gates), "people came in")
 }
 
 // weather changes what the gates have of central: now and then it is killed, and
@@ -129,8 +131,9 @@ func scanAndKill(t *testing.T, rng *rand.Rand, gates []*rush) {
 	lanes.Wait()
 }
 
-// everythingIsHeldOnce lets the gates tell central all there is, and compares.
-func everythingIsHeldOnce(t *testing.T, e event, url string, gates []*rush) {
+// everythingIsHeldOnce lets the gates tell central all there is, and compares. It
+// returns how many entries there are of each kind.
+func everythingIsHeldOnce(t *testing.T, e event, url string, gates []*rush) map[string]int {
 	t.Helper()
 	made := map[ref]bool{}
 	for _, g := range gates {
@@ -148,6 +151,5 @@ func everythingIsHeldOnce(t *testing.T, e event, url string, gates []*rush) {
 	}
 	require.Equal(t, made, e.held(t, url))
 	require.NotContains(t, e.must(t, "gate", "list"), "quarantined", "an honest gate is not accused")
-	t.Logf("entries at the gates and at central: %v", kinds)
-	require.Greater(t, kinds["admit"], 10*len(gates), "people came in")
+	return kinds
 }

@@ -70,6 +70,9 @@ var (
 	ErrCorrupt = errors.New("journal file is damaged")
 	// ErrInUse means that another process, or this one, has the file open.
 	ErrInUse = errors.New("journal file is in use")
+	// ErrDisk means that Open could not write because the disk is full or fails. What
+	// is on it may be whole.
+	ErrDisk = errors.New("the disk cannot be written")
 	// ErrUnknown means that a position or incarnation is not of this journal.
 	ErrUnknown = errors.New("position is not of this journal")
 )
@@ -144,7 +147,7 @@ type Journal struct {
 
 // Open opens the journal or makes a new one, verifies the file and the end of its
 // chain, and starts a new incarnation: the genesis is durable when Open returns.
-// Damage is ErrCorrupt, a second opener ErrInUse.
+// Damage is ErrCorrupt, a second opener ErrInUse, a disk that takes no writes ErrDisk.
 func Open(ctx context.Context, cfg Config) (*Journal, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -156,7 +159,7 @@ func Open(ctx context.Context, cfg Config) (*Journal, error) {
 	j := &Journal{cfg: cfg, lock: lock, done: make(chan struct{})}
 	if err := j.open(ctx); err != nil {
 		lock.Close()
-		return nil, fmt.Errorf("open journal %s: %w", cfg.Path, err)
+		return nil, fmt.Errorf("open journal %s: %w", cfg.Path, unwritten(err))
 	}
 	go func() {
 		defer close(j.done)

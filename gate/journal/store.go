@@ -140,7 +140,9 @@ func quickCheck(ctx context.Context, db *sql.DB) error {
 const (
 	sqliteError    = 1  // our SQL is constant: the schema it meets is not ours
 	sqliteReadOnly = 8  // the file, or what its header says of it, may not be written
+	sqliteIOErr    = 10 // a read, write or fsync failed
 	sqliteCorrupt  = 11 // the file's structure is damaged
+	sqliteFull     = 13 // there is no room on the disk
 	sqliteNotADB   = 26 // not a database, or an encrypted one
 )
 
@@ -164,6 +166,19 @@ func unwritable(path string, err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: its header forbids writing: %w", ErrCorrupt, err)
+}
+
+// unwritten marks an error of a disk that is full or fails.
+func unwritten(err error) error {
+	var e *sqlite.Error
+	code := 0
+	if errors.As(err, &e) {
+		code = e.Code() & 0xff
+	}
+	if code == sqliteIOErr || code == sqliteFull || errors.Is(err, unix.EIO) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return fmt.Errorf("%w: %w", ErrDisk, err)
+	}
+	return err
 }
 
 // rowID is where an entry stands in the table.

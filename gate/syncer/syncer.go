@@ -53,8 +53,11 @@ type Config struct {
 	ChunkDir string
 	// Vitals are how the box is, for the heartbeat.
 	Vitals func(ctx context.Context) Vitals
-	// SaveRatchet keeps the value for the next hello.
+	// SaveRatchet keeps the value for the next hello, and Ratchet is the one that was
+	// kept last. A hello shows what is kept: central then hears of no value that a
+	// restart could take back.
 	SaveRatchet func(string) error
+	Ratchet     func() string
 	// SaveWithdrawn keeps why central withdrew this gate; empty if it took it back.
 	SaveWithdrawn func(string) error
 	Now           func() time.Time
@@ -230,7 +233,9 @@ func isRevoked(err error) bool {
 func (s *Syncer) exchange(ctx context.Context, c node.Call, a *node.Answer) error {
 	switch c.Kind {
 	case node.CallHello:
-		r, err := s.cfg.Client.Hello(ctx, c.Hello)
+		req := c.Hello
+		req.Ratchet = s.cfg.Ratchet()
+		r, err := s.cfg.Client.Hello(ctx, req)
 		a.Hello = &r
 		return err
 	case node.CallSnapshot:
