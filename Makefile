@@ -27,6 +27,10 @@ SOAK_SECONDS ?= 1800
 SOAK_COUNT ?= 20
 BENCHFLAGS ?=
 TESTFLAGS ?=
+# How often gates are killed, and which of the first calls to the disk fail, with how many more up to the 200th drawn by lot.
+KILLS ?= 200
+FAULTS ?= 30
+FAULTS_DRAWN ?= 20
 
 .PHONY: help
 help: ## List the targets
@@ -58,6 +62,12 @@ test: ## Run every test, on a real Postgres
 test/race: ## Run the tests of the concurrent packages under the race detector
 	@scripts/install-deps.sh test race
 	$(if $(RACE_PKGS),CGO_ENABLED=1 go test -race $(TESTFLAGS) $(RACE_PKGS),@echo "None of $(RACE_DIRS) is there yet.")
+
+.PHONY: test/hard
+test/hard: ## Kill real gates KILLS (200) times, and fail each of their first FAULTS (30) writes and FAULTS_DRAWN (20) later ones
+	@scripts/install-deps.sh test
+	E2E_KILLS=$(KILLS) E2E_FAULTS=$(FAULTS) E2E_FAULTS_DRAWN=$(FAULTS_DRAWN) go test $(TESTFLAGS) -count=1 -timeout=0 -v \
+		-run '^(TestGatesThatAreKilledAgainAndAgainLoseNothing|TestAWriteThatFailsIsNeverAFalseGreen)$$' ./cmd/e2e_test | grep -vE '^=== (RUN|PAUSE|CONT)'
 
 .PHONY: fuzz
 fuzz: ## Fuzz every target for FUZZTIME (10s) each
@@ -99,8 +109,9 @@ verify: ## Check that go.mod and go.sum are tidy and that the modules are what t
 	cd tools && go mod tidy -diff && go mod verify
 
 .PHONY: soak
-soak: ## Run the long checks: races SOAK_COUNT (20) times over, fuzzing for 5m, the demo for SOAK_SECONDS (1800)
+soak: ## Run the long checks: races SOAK_COUNT (20) times over, 2000 kills, 200 failing writes, fuzzing for 5m, the demo for SOAK_SECONDS (1800)
 	@$(MAKE) test/race TESTFLAGS="-count=$(SOAK_COUNT) -timeout=0"
+	@$(MAKE) test/hard KILLS=2000 FAULTS=200 FAULTS_DRAWN=0
 	@$(MAKE) fuzz FUZZTIME=5m
 	@$(MAKE) demo DEMO_SECONDS=$(SOAK_SECONDS)
 
