@@ -20,6 +20,7 @@ func features() map[string][]string {
 		"fleet":        {"programme"},
 		"roster":       {"programme", "registration", "ticket", "fleet"},
 		"checkin":      {"programme", "registration", "ticket", "fleet"},
+		"walkup":       {"programme", "registration", "ticket", "fleet"},
 		"staff":        nil,
 		"notify":       nil,
 		"media":        nil,

@@ -20,6 +20,7 @@ import (
 	"gatehouse/central/programme"
 	"gatehouse/central/roster"
 	"gatehouse/central/ticket"
+	"gatehouse/central/walkup"
 	"gatehouse/migrations"
 	"gatehouse/syncproto"
 )
@@ -41,6 +42,7 @@ type Central struct {
 	Tickets   *ticket.Service
 	Roster    *roster.Roster
 	Checkin   *checkin.Service
+	WalkUp    *walkup.Service
 
 	logger  *slog.Logger
 	ping    func(ctx context.Context) error
@@ -73,7 +75,8 @@ func Open(ctx context.Context, cfg Config) (*Central, error) {
 		fleet:     fleet.Config{Pool: pool, Watermark: checkin.Newest},
 		tickets:   ticket.Config{Pool: pool},
 		roster:    roster.Config{Pool: pool, Logger: cfg.Logger},
-		checkin:   checkin.Config{Pool: pool, Logger: cfg.Logger},
+		checkin:   checkin.Config{Pool: pool, Logger: cfg.Logger, Trade: walkup.Trade},
+		walkup:    walkup.Config{Pool: pool},
 	}); err != nil {
 		pool.Close()
 		return nil, err
@@ -89,6 +92,7 @@ type parts struct {
 	tickets   ticket.Config
 	roster    roster.Config
 	checkin   checkin.Config
+	walkup    walkup.Config
 }
 
 // build prepares the database and wires the features to each other.
@@ -118,7 +122,11 @@ func (c *Central) build(ctx context.Context, cfg Config, p *parts) (err error) {
 		return err
 	}
 	p.checkin.Rules, p.checkin.Quarantine, p.checkin.Touch = c.Programme.Rules, c.Fleet.Quarantine, c.Roster.Touch
-	c.Checkin, err = checkin.New(p.checkin)
+	if c.Checkin, err = checkin.New(p.checkin); err != nil {
+		return err
+	}
+	p.walkup.Tickets, p.walkup.Open = c.Tickets, c.Keys.Open
+	c.WalkUp, err = walkup.New(p.walkup)
 	return err
 }
 

@@ -20,6 +20,8 @@ const (
 	KindUndo     Kind = "undo"     // takes back the entry in Of
 	KindOverride Kind = "override" // staff let a ticket in against the rules
 	KindNote     Kind = "note"     // remark for the evidence, without effect
+	KindSale     Kind = "sale"     // a ticket of a lease was sold; Of is SaleOf
+	KindReturn   Kind = "return"   // of a lease, numbers from Ticket on will never be sold; Of is SaleOf
 )
 
 // Direction is which way a lane leads.
@@ -58,7 +60,8 @@ type Entry struct {
 	Direction Direction `json:"dir,omitempty"`
 
 	// Of is the entry that an undo or override refers to; for a genesis it is the
-	// end of the chain this incarnation follows, with ParentHash its hash.
+	// end of the chain this incarnation follows, with ParentHash its hash; for a sale
+	// and a return it is SaleOf.
 	Of         Ref  `json:"of,omitzero"`
 	ParentHash Hash `json:"parent,omitzero"`
 
@@ -68,6 +71,10 @@ type Entry struct {
 	// Hash is the chain hash after this entry.
 	Hash Hash `json:"hash"`
 }
+
+// SaleOf is what Of holds in a sale and in a return: the lease in the place of the
+// incarnation, and the ticket type in that of the number.
+func SaleOf(lease uuid.UUID, typ TypeNo) Ref { return Ref{Incarnation: lease, Seq: uint64(typ)} }
 
 // Ref names e.
 func (e *Entry) Ref() Ref { return Ref{Incarnation: e.Incarnation, Seq: e.Seq} }

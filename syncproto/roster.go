@@ -17,6 +17,7 @@ const (
 	RecordEntry  RecordKind = "entry"
 	RecordDevice RecordKind = "device"
 	RecordTrust  RecordKind = "trust"
+	RecordLease  RecordKind = "lease"
 )
 
 // Record is one line of a page or of a snapshot chunk. The field that Kind names
@@ -30,6 +31,7 @@ type Record struct {
 	Entry  *EntryRecord  `json:"entry,omitempty"`
 	Device *DeviceRecord `json:"device,omitempty"`
 	Trust  *TrustBundle  `json:"trust,omitempty"`
+	Lease  *Lease        `json:"lease,omitempty"`
 }
 
 // Status is the standing of a ticket at central.
@@ -134,6 +136,15 @@ const (
 	OutcomeUntrusted       Outcome = "untrusted"
 	OutcomeOverride        Outcome = "override"
 	OutcomeUndone          Outcome = "undone"
+)
+
+// The outcomes of a sale at a gate. A sale is a fact too; what is not a sale of the
+// gate's own lease makes no ticket, and so takes no place.
+const (
+	OutcomeSold        Outcome = "sold"         // it is a ticket at central now
+	OutcomeNoLease     Outcome = "no_lease"     // the number is of no lease of that gate and type
+	OutcomeReleased    Outcome = "released"     // the lease was taken back before the sale was heard of
+	OutcomeNumberTaken Outcome = "number_taken" // the number is a ticket already
 )
 
 // EntryRecord is a journal entry of some gate with central's verdict on it.

@@ -16,6 +16,9 @@ type KeyPurpose string
 const (
 	PurposeOnline KeyPurpose = "online" // pages, manifests, responses
 	PurposeTicket KeyPurpose = "ticket" // ticket codes
+	// PurposeSeal is no signing key: it is the X25519 key to which gates seal what
+	// only central may read.
+	PurposeSeal KeyPurpose = "seal"
 )
 
 // KeyID names a key within its purpose at one central; it is one byte in a code.
@@ -76,4 +79,16 @@ func (b *TrustBundle) Key(p KeyPurpose, id KeyID) *SignedKey {
 		}
 	}
 	return nil
+}
+
+// SealKey is the newest key to which gates seal what only central may read; nil
+// where central has none, being of a version before there were any.
+func (b *TrustBundle) SealKey() *SignedKey {
+	var newest *SignedKey
+	for i := range b.Keys {
+		if k := &b.Keys[i]; k.Purpose == PurposeSeal && (newest == nil || k.ID > newest.ID) {
+			newest = k
+		}
+	}
+	return newest
 }

@@ -27,6 +27,10 @@ type Config struct {
 	// Quarantine is called, outside any transaction, for a device whose journal
 	// was found to have two histories. Required.
 	Quarantine func(ctx context.Context, device uuid.UUID) error
+	// Trade makes tickets of the sales among entries that are new and that count, and
+	// gives their verdicts; see walkup.Trade. It is called before tickets are locked,
+	// and finish after. Defaults to nothing: sales are kept and have no verdict.
+	Trade Trade
 	// Touch is called when a stream has something to seal. Defaults to nothing.
 	Touch func(stream uuid.UUID)
 	// FollowEvery is how often Run looks for changed tickets and rules. Defaults to
@@ -35,6 +39,15 @@ type Config struct {
 	// Logger hears of findings and of failures in the background. Defaults to
 	// slog.Default().
 	Logger *slog.Logger
+}
+
+// Trade is what turns sales at gates into tickets. device is the one whose journal
+// the entries are of.
+type Trade func(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, stream, device uuid.UUID, entries []syncproto.Entry) (
+	outcomes map[syncproto.Ref]syncproto.Outcome, finish func() error, err error)
+
+func noTrade(context.Context, pgx.Tx, syncproto.EventNo, uuid.UUID, uuid.UUID, []syncproto.Entry) (map[syncproto.Ref]syncproto.Outcome, func() error, error) {
+	return nil, func() error { return nil }, nil
 }
 
 // Service keeps the journals. It is safe for concurrent use.
@@ -47,6 +60,9 @@ type Service struct {
 func New(cfg Config) (*Service, error) {
 	if cfg.Pool == nil || cfg.Rules == nil || cfg.Quarantine == nil {
 		return nil, errors.New("new checkin: pool, rules and quarantine are required")
+	}
+	if cfg.Trade == nil {
+		cfg.Trade = noTrade
 	}
 	if cfg.Touch == nil {
 		cfg.Touch = func(uuid.UUID) {}

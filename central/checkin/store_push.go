@@ -97,7 +97,7 @@ func (s *Service) push(ctx context.Context, tx pgx.Tx, pusher uuid.UUID, req syn
 			return none, own, err
 		}
 	}
-	if err := takeEntries(ctx, tx, rules, own, req.Device, fresh); err != nil {
+	if err := takeEntries(ctx, tx, s.cfg.Trade, rules, own, req.Device, fresh); err != nil {
 		return none, own, err
 	}
 	acked = syncproto.Position{Ref: last.Ref(), Hash: last.Hash}
@@ -233,8 +233,13 @@ func fork(seq uint64, stored syncproto.Hash) error {
 
 // takeEntries judges the tickets that new entries are about, and stores entries,
 // verdicts and states. An entry is inserted with its verdict, so that the stream
-// tells of it once.
-func takeEntries(ctx context.Context, tx pgx.Tx, rules *admission.Rules, own owner, device uuid.UUID, fresh []syncproto.Entry) error {
+// tells of it once. Sales come first, because what was sold may have been admitted
+// in the same push; the places that leases give back come last.
+func takeEntries(ctx context.Context, tx pgx.Tx, trade Trade, rules *admission.Rules, own owner, device uuid.UUID, fresh []syncproto.Entry) error {
+	sales, finish, err := trade(ctx, tx, own.event, own.stream, device, trusted(own, fresh))
+	if err != nil {
+		return err
+	}
 	var numbers []syncproto.TicketNo
 	for i := range fresh {
 		if _, ok := admission.FactOf(&fresh[i], false); ok && aboutTicket(&fresh[i], own.event) {
@@ -255,6 +260,9 @@ func takeEntries(ctx context.Context, tx pgx.Tx, rules *admission.Rules, own own
 		}
 		found = judgeAll(rules, dossiers)
 	}
+	for ref, outcome := range sales {
+		found.verdicts[ref] = verdict{outcome: outcome}
+	}
 	if err := insertEntries(ctx, tx, own, device, fresh, found.verdicts); err != nil {
 		return err
 	}
@@ -264,7 +272,20 @@ func takeEntries(ctx context.Context, tx pgx.Tx, rules *admission.Rules, own own
 	if err := writeVerdicts(ctx, tx, found.verdicts); err != nil {
 		return err
 	}
-	return writeStates(ctx, tx, own.event, found.states)
+	if err := writeStates(ctx, tx, own.event, found.states); err != nil {
+		return err
+	}
+	return finish()
+}
+
+// trusted are the entries that count.
+func trusted(own owner, fresh []syncproto.Entry) []syncproto.Entry {
+	for i := range fresh {
+		if !own.trusts(fresh[i].Ref()) {
+			return fresh[:i] // what follows in a chain is trusted no more than that
+		}
+	}
+	return fresh
 }
 
 // aboutTicket reports whether an entry is about a ticket of its gate's event.

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"gatehouse/syncproto"
+	"gatehouse/syncproto/wire"
 )
 
 // trustRows is how many entries one transaction of Trust takes.
@@ -60,6 +61,10 @@ func (s *Service) trustSome(ctx context.Context, tx pgx.Tx, device uuid.UUID) (n
 	if err != nil {
 		return 0, uuid.Nil, err
 	}
+	sales, finish, err := tradeLate(ctx, tx, s.cfg.Trade, own, device, refs)
+	if err != nil {
+		return 0, uuid.Nil, err
+	}
 	if len(tickets) > 0 {
 		if _, err := lockTickets(ctx, tx, own.event, tickets); err != nil {
 			return 0, uuid.Nil, err
@@ -68,12 +73,57 @@ func (s *Service) trustSome(ctx context.Context, tx pgx.Tx, device uuid.UUID) (n
 	if err := markTrusted(ctx, tx, refs); err != nil {
 		return 0, uuid.Nil, err
 	}
+	if err := writeVerdicts(ctx, tx, sales); err != nil {
+		return 0, uuid.Nil, err
+	}
 	if len(tickets) > 0 {
 		if _, err := refold(ctx, tx, rules, own.event, tickets); err != nil {
 			return 0, uuid.Nil, err
 		}
 	}
-	return len(refs), own.stream, nil
+	return len(refs), own.stream, finish()
+}
+
+// tradeLate applies the sales among entries that begin to count.
+func tradeLate(ctx context.Context, tx pgx.Tx, trade Trade, own owner, device uuid.UUID, refs []syncproto.Ref) (map[syncproto.Ref]verdict, func() error, error) {
+	incs, seqs := refColumns(refs)
+	rows, err := tx.Query(ctx, `
+		SELECT c.body
+		FROM unnest($1::uuid[], $2::bigint[]) AS v (inc, seq)
+		JOIN checkin_entry c ON c.incarnation = v.inc AND c.seq = v.seq
+		WHERE c.kind IN ('sale', 'return')
+		ORDER BY c.incarnation, c.seq`, incs, seqs)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read sales: %w", err)
+	}
+	var entries []syncproto.Entry
+	var body []byte
+	err = forEach(rows, []any{&body}, func() error {
+		var e syncproto.Entry
+		if err := wire.ParseEntry(body, &e); err != nil {
+			return fmt.Errorf("stored entry: %w", err)
+		}
+		entries = append(entries, e)
+		return nil
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("read sales: %w", err)
+	}
+	sold, finish, err := trade(ctx, tx, own.event, own.stream, device, entries)
+	out := make(map[syncproto.Ref]verdict, len(sold))
+	for ref, outcome := range sold {
+		out[ref] = verdict{outcome: outcome}
+	}
+	return out, finish, err
+}
+
+// refColumns are references, a slice for each column.
+func refColumns(refs []syncproto.Ref) (incs []*uuid.UUID, seqs []*int64) {
+	for _, ref := range refs {
+		inc, seq := columnsOf(ref)
+		incs, seqs = append(incs, inc), append(seqs, seq)
+	}
+	return incs, seqs
 }
 
 // untrusted lists entries of a device that are not trusted, and the tickets on
@@ -108,12 +158,7 @@ func untrusted(ctx context.Context, tx pgx.Tx, device uuid.UUID) (refs []syncpro
 }
 
 func markTrusted(ctx context.Context, tx pgx.Tx, refs []syncproto.Ref) error {
-	var incs []*uuid.UUID
-	var seqs []*int64
-	for _, ref := range refs {
-		inc, seq := columnsOf(ref)
-		incs, seqs = append(incs, inc), append(seqs, seq)
-	}
+	incs, seqs := refColumns(refs)
 	_, err := tx.Exec(ctx, `
 		UPDATE checkin_entry c
 		SET untrusted = false

@@ -30,7 +30,8 @@ const (
 	purposeRoot syncproto.KeyPurpose = "root"
 )
 
-// key is a key of central with its private half.
+// key is a key of central with its private half, which for a seal key is one of
+// X25519.
 type key struct {
 	syncproto.SignedKey
 	private ed25519.PrivateKey

@@ -69,10 +69,15 @@ func (k *Keys) Prepare(ctx context.Context) error {
 			INSERT INTO installation (central_id)
 			VALUES ($1)
 			ON CONFLICT (id) DO NOTHING`, central)
-		if err != nil || made.RowsAffected() == 0 {
+		if err != nil {
 			return err
 		}
-		return k.insertFirst(ctx, tx, central)
+		if made.RowsAffected() > 0 {
+			if err := k.insertFirst(ctx, tx, central); err != nil {
+				return err
+			}
+		}
+		return k.ensureSeal(ctx, tx)
 	})
 	if err != nil {
 		return fmt.Errorf("prepare installation: %w", err)
@@ -103,6 +108,46 @@ func (k *Keys) insertFirst(ctx context.Context, tx pgx.Tx, central uuid.UUID) er
 		}
 	}
 	return nil
+}
+
+// ensureSeal makes the key to which gates seal what only central may read, also
+// for an installation of before there was one.
+func (k *Keys) ensureSeal(ctx context.Context, tx pgx.Tx) error {
+	var have bool
+	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM signing_key WHERE purpose = 'seal')`).Scan(&have); err != nil || have {
+		return err
+	}
+	// Of two processes at once the second waits here, and then finds it made.
+	if _, err := tx.Exec(ctx, `SELECT FROM installation FOR UPDATE`); err != nil {
+		return err
+	}
+	ring, err := selectRing(ctx, tx)
+	if err != nil || len(ring.of(syncproto.PurposeSeal)) > 0 {
+		return err
+	}
+	private, public, err := syncproto.NewBoxKey()
+	if err != nil {
+		return err
+	}
+	seal := key{private: private, SignedKey: syncproto.SignedKey{
+		Purpose: syncproto.PurposeSeal, ID: firstKey, Public: public, NotBefore: k.cfg.Now().Add(-keyBackdate).UnixMilli(),
+	}}
+	seal.sign(ring.central, ring.root)
+	return insertKey(ctx, tx, seal)
+}
+
+// Open decrypts what a gate sealed to the seal key with this id.
+func (k *Keys) Open(ctx context.Context, id syncproto.KeyID, purpose string, sealed []byte) ([]byte, error) {
+	ring, err := k.keyring(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, seal := range ring.of(syncproto.PurposeSeal) {
+		if seal.ID == id {
+			return syncproto.OpenSealed(seal.private, purpose, sealed)
+		}
+	}
+	return nil, fmt.Errorf("sealed to key %d, which this central does not have", id)
 }
 
 func insertKey(ctx context.Context, tx pgx.Tx, k key) error {

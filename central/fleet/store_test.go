@@ -154,7 +154,7 @@ func TestTwoProcessesMakeOneInstallation(t *testing.T) {
 		require.Equal(t, bundles[0], trust)
 	}
 	require.NoError(t, bundles[0].Verify(syncproto.Fingerprint(bundles[0].Root)))
-	require.Len(t, bundles[0].Keys, 2, "one online and one ticket key, and the root key is not among them")
+	require.Len(t, bundles[0].Keys, 3, "an online, a ticket and a seal key, and the root key is not among them")
 }
 
 func TestUnpreparedDatabaseSaysSo(t *testing.T) {

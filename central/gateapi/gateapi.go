@@ -80,6 +80,7 @@ type Config struct {
 	Events   Events
 	Roster   Roster
 	Journals Journals
+	WalkUp   WalkUp
 	// DeviceRate is how many messages a second a gate may send in the long run, and
 	// DeviceBurst how many at once; beyond, it is told CodeOverloaded and when to
 	// come back. They default to 200 and 600: a bootstrap of a million tickets is
@@ -104,8 +105,8 @@ type API struct{ server *wire.Server }
 
 // New returns the surface.
 func New(cfg Config) (*API, error) {
-	if cfg.Gates == nil || cfg.Keys == nil || cfg.Events == nil || cfg.Roster == nil || cfg.Journals == nil {
-		return nil, errors.New("new gateapi: gates, keys, events, roster and journals are required")
+	if cfg.Gates == nil || cfg.Keys == nil || cfg.Events == nil || cfg.Roster == nil || cfg.Journals == nil || cfg.WalkUp == nil {
+		return nil, errors.New("new gateapi: gates, keys, events, roster, journals and walk-up are required")
 	}
 	if cfg.DeviceRate == 0 {
 		cfg.DeviceRate = defaultDeviceRate
@@ -129,7 +130,7 @@ func New(cfg Config) (*API, error) {
 // Mount puts the surface on e, under /v1. Every path has a route of its own, so
 // that metrics tell them apart; all others get the protocol's own refusal.
 func (a *API) Mount(e *echo.Echo) {
-	for _, path := range []string{wire.PathEnrol, wire.PathHello, wire.PathPush, wire.PathHeartbeat} {
+	for _, path := range []string{wire.PathEnrol, wire.PathHello, wire.PathPush, wire.PathHeartbeat, wire.PathLease, wire.PathWalkUp} {
 		e.POST(path, a.serve)
 	}
 	for _, path := range []string{wire.PathChanges, wire.PathSnapshot + ":stream", wire.PathBlob + ":hash"} {

@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,10 +24,11 @@ import (
 	"gatehouse/central/checkin"
 	"gatehouse/central/fleet"
 	"gatehouse/central/gateapi"
-	"gatehouse/central/pg"
 	"gatehouse/central/pgtest"
 	"gatehouse/central/programme"
 	"gatehouse/central/roster"
+	"gatehouse/central/ticket"
+	"gatehouse/central/walkup"
 	"gatehouse/syncproto"
 	"gatehouse/syncproto/syncprototest"
 	"gatehouse/syncproto/wire"
@@ -42,8 +45,12 @@ type bundle struct {
 	events  *programme.Service
 	roster  *roster.Roster
 	checkin *checkin.Service
+	tickets *ticket.Service
+	walkup  *walkup.Service
 	url     string
 	client  *http.Client
+
+	references atomic.Int64 // of tickets, so far
 }
 
 func setup(t testing.TB, change func(*gateapi.Config)) *bundle {
@@ -62,10 +69,16 @@ func setup(t testing.TB, change func(*gateapi.Config)) *bundle {
 	require.NoError(t, err)
 	b.checkin, err = checkin.New(checkin.Config{
 		Pool: b.pool, Rules: b.events.Rules, Quarantine: b.fleet.Quarantine, Touch: b.roster.Touch, Logger: quiet,
+		Trade: walkup.Trade,
 	})
 	require.NoError(t, err)
+	b.tickets, err = ticket.New(ticket.Config{Pool: b.pool, Programme: b.events, Keys: b.keys})
+	require.NoError(t, err)
+	b.walkup, err = walkup.New(walkup.Config{Pool: b.pool, Tickets: b.tickets, Open: b.keys.Open})
+	require.NoError(t, err)
 	cfg := gateapi.Config{
-		Gates: b.fleet, Keys: b.keys, Events: b.events, Roster: b.roster, Journals: b.checkin, Logger: quiet,
+		WalkUp: b.walkup,
+		Gates:  b.fleet, Keys: b.keys, Events: b.events, Roster: b.roster, Journals: b.checkin, Logger: quiet,
 	}
 	if change != nil {
 		change(&cfg)
@@ -159,6 +172,22 @@ func (b *bundle) central() syncprototest.Central {
 			_, err = b.checkin.Trust(t.Context(), device)
 			require.NoError(t, err)
 		},
+		SetQuota: func(_ testing.TB, event syncproto.EventNo, typ syncproto.TypeNo, quota int) {
+			b.exec(`UPDATE capacity SET quota = $3 WHERE event_id = $1 AND type_no = $2`, event, typ, quota)
+		},
+		TryTickets: func(t testing.TB, event syncproto.EventNo, typ syncproto.TypeNo, n int) error {
+			_, err := b.tryTickets(t, event, typ, n)
+			return err
+		},
+		Used: b.used,
+		ReleaseLease: func(t testing.TB, event syncproto.EventNo, id uuid.UUID) {
+			_, err := b.walkup.Release(t.Context(), event, id, "the gate is lost")
+			require.NoError(t, err)
+		},
+		Holder: func(t testing.TB, event syncproto.EventNo, no syncproto.TicketNo) (name string) {
+			require.NoError(t, b.pool.QueryRow(t.Context(), `SELECT holder_name FROM ticket WHERE event_id = $1 AND number = $2`, event, no).Scan(&name))
+			return name
+		},
 		NewEpoch: func(t testing.TB) {
 			_, err := roster.NewEpoch(t.Context(), b.pool)
 			require.NoError(t, err)
@@ -183,6 +212,20 @@ func (b *bundle) central() syncprototest.Central {
 		},
 		StallPush: b.stallPush,
 	}
+}
+
+// used is how many places of a type are taken. It is checked against what they are
+// taken by each time.
+func (b *bundle) used(t testing.TB, event syncproto.EventNo, typ syncproto.TypeNo) int {
+	var used, tickets, leased int
+	require.NoError(t, b.pool.QueryRow(t.Context(), `
+		SELECT used,
+		       (SELECT count(*) FROM ticket WHERE event_id = $1 AND type_no = $2 AND status IN ('paid', 'unpaid')),
+		       (SELECT coalesce(sum(count - sold), 0) FROM lease WHERE event_id = $1 AND type_no = $2 AND state = 'open')
+		FROM capacity
+		WHERE event_id = $1 AND type_no = $2`, event, typ).Scan(&used, &tickets, &leased))
+	require.Equal(t, tickets+leased, used, "what is taken is the tickets and what is leased")
+	return used
 }
 
 func (b *bundle) exec(sql string, args ...any) {
@@ -227,28 +270,49 @@ func (b *bundle) createEvent(t testing.TB, rules syncproto.Rules) syncproto.Rule
 	return out
 }
 
-func (b *bundle) addTickets(t testing.TB, event syncproto.EventNo, typ syncproto.TypeNo, n int) (out []syncproto.TicketNo) {
-	require.NoError(t, pg.InTx(t.Context(), b.pool, func(tx pgx.Tx) error {
-		// Numbers are given out one writer after the other.
-		if _, err := tx.Exec(t.Context(), `SELECT FROM event WHERE id = $1 FOR NO KEY UPDATE`, event); err != nil {
-			return err
-		}
-		rows, err := tx.Query(t.Context(), `
-			INSERT INTO ticket (event_id, number, id, type_no, code_type, reference, status, status_at, key_id, needs_roster, code_hash)
-			SELECT $1, i, gen_random_uuid(), $3::int, $3::int, 'R' || i, 'paid', now(), 1, false, decode(md5(i::text), 'hex')
-			FROM (SELECT coalesce(max(number), 0) AS last FROM ticket WHERE event_id = $1) t, generate_series(last + 1, last + $2::int) i
-			RETURNING number`, event, n, typ)
-		if err != nil {
-			return err
-		}
-		out, err = pgx.CollectRows(rows, pgx.RowTo[syncproto.TicketNo])
-		return err
-	}))
-	return out
+func (b *bundle) addTickets(t testing.TB, event syncproto.EventNo, typ syncproto.TypeNo, n int) []syncproto.TicketNo {
+	numbers, err := b.tryTickets(t, event, typ, n)
+	require.NoError(t, err)
+	return numbers
 }
 
-func (b *bundle) setStatus(_ testing.TB, event syncproto.EventNo, no syncproto.TicketNo, s syncproto.Status) {
-	b.exec(`UPDATE ticket SET status = $3, status_at = now() WHERE event_id = $1 AND number = $2`, event, no, s)
+// tryTickets imports a file, as an organiser does.
+func (b *bundle) tryTickets(t testing.TB, event syncproto.EventNo, typ syncproto.TypeNo, n int) (numbers []syncproto.TicketNo, err error) {
+	var references []string
+	for range n {
+		references = append(references, "R-"+strconv.FormatInt(b.references.Add(1), 10))
+	}
+	if err := b.importFile(t, event, typ, references, syncproto.StatusPaid, false); err != nil {
+		return nil, err
+	}
+	rows, err := b.pool.Query(t.Context(), `SELECT number FROM ticket WHERE event_id = $1 AND reference = ANY ($2) ORDER BY number`, event, references)
+	require.NoError(t, err)
+	numbers, err = pgx.CollectRows(rows, pgx.RowTo[syncproto.TicketNo])
+	require.NoError(t, err)
+	return numbers, nil
+}
+
+func (b *bundle) importFile(t testing.TB, event syncproto.EventNo, typ syncproto.TypeNo, references []string, status syncproto.Status, update bool) error {
+	rules, err := b.events.Rules(t.Context(), event)
+	require.NoError(t, err)
+	var file strings.Builder
+	file.WriteString("reference,ticket_type,status\n")
+	for _, r := range references {
+		file.WriteString(r + "," + rules.Types[typ-1].Key + "," + string(status) + "\n")
+	}
+	_, err = b.tickets.Import(t.Context(), ticket.Import{Event: event, Source: strings.NewReader(file.String()), Update: update})
+	return err
+}
+
+func (b *bundle) setStatus(t testing.TB, event syncproto.EventNo, no syncproto.TicketNo, s syncproto.Status) {
+	var reference string
+	var typ syncproto.TypeNo
+	require.NoError(t, b.pool.QueryRow(t.Context(), `SELECT reference, type_no FROM ticket WHERE event_id = $1 AND number = $2`, event, no).Scan(&reference, &typ))
+	if s == syncproto.StatusRevoked {
+		require.NoError(t, b.tickets.Revoke(t.Context(), event, reference, "test"))
+		return
+	}
+	require.NoError(t, b.importFile(t, event, typ, []string{reference}, s, true))
 }
 
 func (b *bundle) newToken(t testing.TB, event syncproto.EventNo, name string, valid time.Duration) syncproto.EnrolToken {

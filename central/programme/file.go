@@ -40,6 +40,7 @@ func (e *FileError) Error() string {
 //	    entries_total: 1              # defaults to 1
 //	    entries_per_day: unlimited    # the default
 //	    reentry: after_exit           # none (the default), after_exit or free
+//	    quota: 500                    # tickets of this type there are; defaults to unlimited
 //	policy: {partition: open, claim_wait_ms: 0} # the defaults; open, home or closed
 //
 // A time is RFC 3339 with its offset, or without one and then local time in the
@@ -157,6 +158,7 @@ func readTypes(p *parser, n *yaml.Node, at string) (types []TicketType) {
 			"valid_until":     func(n *yaml.Node, at string) { t.ValidUntil = p.time(n, at) },
 			"entries_total":   func(n *yaml.Node, at string) { t.EntriesTotal = p.limit(n, at) },
 			"entries_per_day": func(n *yaml.Node, at string) { t.EntriesPerDay = p.dayLimit(n, at) },
+			"quota":           func(n *yaml.Node, at string) { t.Quota = p.limit(n, at) },
 			"reentry": func(n *yaml.Node, at string) {
 				t.Reentry = choice(p, n, at, syncproto.ReentryNone, syncproto.ReentryAfterExit, syncproto.ReentryFree)
 			},

@@ -52,6 +52,7 @@ type TicketType struct {
 	EntriesTotal  int
 	EntriesPerDay int
 	Reentry       syncproto.Reentry
+	Quota         int // tickets of this type that there are; 0 is not limited
 }
 
 // check finds what is wrong between the parts of s.

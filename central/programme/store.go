@@ -124,12 +124,12 @@ func insertZones(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, zones 
 
 func insertTypes(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, types []TicketType) error {
 	_, err := tx.CopyFrom(ctx, pgx.Identifier{"ticket_type"},
-		[]string{"event_id", "no", "key", "name", "zones", "valid_from", "valid_until", "entries_total", "entries_per_day", "reentry"},
+		[]string{"event_id", "no", "key", "name", "zones", "valid_from", "valid_until", "entries_total", "entries_per_day", "reentry", "quota"},
 		pgx.CopyFromSlice(len(types), func(i int) ([]any, error) {
 			t := types[i]
 			return []any{
 				event, int16(i + 1), t.Key, t.Name, append([]string{}, t.Zones...), pg.OrNull(t.ValidFrom), pg.OrNull(t.ValidUntil),
-				pg.OrNull(t.EntriesTotal), pg.OrNull(t.EntriesPerDay), t.Reentry,
+				pg.OrNull(t.EntriesTotal), pg.OrNull(t.EntriesPerDay), t.Reentry, pg.OrNull(t.Quota),
 			}, nil
 		}))
 	return err

@@ -24,6 +24,7 @@ const (
 	KindEntry  = 3 // entity is the incarnation, entity_no the seq
 	KindDevice = 4 // entity is the device
 	KindTrust  = 5
+	KindLease  = 16 // entity is the lease
 )
 
 // Config says what a Roster works on.

@@ -84,9 +84,12 @@ type issued struct {
 	status    syncproto.Status
 	fields    credential.Fields
 	hash      syncproto.CodeHash
+	sold      bool   // at a gate, whose signature the code has
+	soldCode  string // empty until the gate has told it
 }
 
-const issuedColumns = `event_id, number, id, reference, type_no, status, key_id, code_type, issue, needs_roster, not_before, not_after, code_hash`
+const issuedColumns = `event_id, number, id, reference, type_no, status, key_id, code_type, issue, needs_roster, not_before, not_after, code_hash,
+	sold_by IS NOT NULL, coalesce(sold_code, '')`
 
 func scanIssued(row pgx.CollectableRow) (t issued, err error) {
 	var (
@@ -94,7 +97,7 @@ func scanIssued(row pgx.CollectableRow) (t issued, err error) {
 		from, until *time.Time
 		hash        []byte
 	)
-	err = row.Scan(&f.Event, &f.Ticket, &t.id, &t.reference, &t.typeNo, &t.status, &f.Key, &f.Type, &f.Issue, &f.NeedsRoster, &from, &until, &hash)
+	err = row.Scan(&f.Event, &f.Ticket, &t.id, &t.reference, &t.typeNo, &t.status, &f.Key, &f.Type, &f.Issue, &f.NeedsRoster, &from, &until, &hash, &t.sold, &t.soldCode)
 	if err != nil {
 		return t, err
 	}
@@ -152,7 +155,9 @@ func (s *Service) Revoke(ctx context.Context, event syncproto.EventNo, reference
 		if err != nil {
 			return fmt.Errorf("revoke ticket: %w", err)
 		}
-		return nil
+		places := Places{}
+		places.move(t.typeNo, t.status, 0, "")
+		return Take(ctx, tx, event, places)
 	})
 }
 
@@ -225,7 +230,8 @@ func newFields(key syncproto.KeyID, event syncproto.EventNo, no syncproto.Ticket
 func updateCode(ctx context.Context, tx pgx.Tx, f credential.Fields, hash syncproto.CodeHash) error {
 	_, err := tx.Exec(ctx, `
 		UPDATE ticket
-		SET key_id = $3, code_type = $4, issue = $5, needs_roster = $6, not_before = $7, not_after = $8, code_hash = $9
+		SET key_id = $3, code_type = $4, issue = $5, needs_roster = $6, not_before = $7, not_after = $8, code_hash = $9,
+		    sold_by = NULL, sold_code = NULL
 		WHERE event_id = $1::bigint AND number = $2::bigint`,
 		int64(f.Event), int64(f.Ticket), int16(f.Key), int16(f.Type), int16(f.Issue), f.NeedsRoster,
 		unixOrNull(f.NotBefore), unixOrNull(f.NotAfter), hash[:])

@@ -25,12 +25,19 @@ func (s *Service) Code(ctx context.Context, event syncproto.EventNo, reference s
 	if err != nil {
 		return "", err
 	}
-	return signer.codeOf(t)
+	code, err := signer.codeOf(t)
+	if err == nil && code == "" {
+		err = fmt.Errorf("ticket %q was sold at a gate that has not told its code yet; wait until the gate is connected, or reissue it", t.reference)
+	}
+	return code, err
 }
 
 // codeOf makes a ticket's code again, and makes sure that it is the one that
 // gates were told of.
 func (s *signer) codeOf(t issued) (string, error) {
+	if t.sold {
+		return t.soldCode, nil
+	}
 	code, hash, err := s.code(t.fields)
 	if err != nil {
 		return "", err
@@ -42,7 +49,8 @@ func (s *signer) codeOf(t issued) (string, error) {
 }
 
 // Codes writes the codes of all tickets of an event as CSV, by number, revoked
-// ones too: reference,ticket_id,code.
+// ones too: reference,ticket_id,code. The code of a ticket that a gate sold is empty
+// until the gate has told it.
 func (s *Service) Codes(ctx context.Context, event syncproto.EventNo, w io.Writer) error {
 	signer, err := s.signer(ctx, event)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -43,7 +44,7 @@ type Import struct {
 type Imported struct{ Added, Updated, Unchanged int }
 
 // Import brings in a file of tickets, all of it or nothing. Bad rows are
-// reported in a [*FileError]. Tickets that the file does not name stay as they
+// reported in a [*FileError], a quota that is too small in a [*FullError]. Tickets that the file does not name stay as they
 // are. Of two imports of one event at once the second waits for the first.
 func (s *Service) Import(ctx context.Context, req Import) (Imported, error) {
 	if req.Progress == nil {
@@ -70,6 +71,9 @@ func (s *Service) Import(ctx context.Context, req Import) (Imported, error) {
 	if bad := (*FileError)(nil); errors.As(err, &bad) {
 		return Imported{}, bad
 	}
+	if full := (*FullError)(nil); errors.As(err, &full) {
+		return Imported{}, full
+	}
 	if err != nil {
 		return Imported{}, fmt.Errorf("import tickets: %w", err)
 	}
@@ -85,12 +89,13 @@ type importer struct {
 	types  map[string]*syncproto.TicketType
 	now    time.Time
 	done   Imported
+	places Places // that it takes and gives back
 }
 
 // run is the transaction. It may run more than once.
 func (im *importer) run(ctx context.Context, tx pgx.Tx) error {
-	im.done = Imported{}
-	last, err := im.lock(ctx, tx)
+	im.done, im.places = Imported{}, Places{}
+	next, err := im.lock(ctx, tx)
 	if err != nil {
 		return err
 	}
@@ -110,29 +115,39 @@ func (im *importer) run(ctx context.Context, tx pgx.Tx) error {
 	if !im.req.Update {
 		bad = bad.with(known, "the reference exists; give --update to change it")
 	}
+	bad = bad.with(reserved(fresh), "references that begin with "+SoldPrefix+" are for tickets that gates sell; choose another")
 	if err := bad.orNil(); err != nil {
 		return err
 	}
 	if err := im.update(ctx, tx, known, existing); err != nil {
 		return err
 	}
-	return im.add(ctx, tx, fresh, last)
+	if err := im.add(ctx, tx, fresh, next); err != nil {
+		return err
+	}
+	return Take(ctx, tx, im.req.Event, im.places)
 }
 
-// lock waits for other imports of the event and returns the last number given out.
-func (im *importer) lock(ctx context.Context, tx pgx.Tx) (last syncproto.TicketNo, err error) {
+// reserved are the rows whose reference is not for files.
+func reserved(rows []row) []row {
+	var out []row
+	for _, r := range rows {
+		if strings.HasPrefix(r.reference, SoldPrefix) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// lock waits for others who give out numbers of the event, and returns the first
+// that is free.
+func (im *importer) lock(ctx context.Context, tx pgx.Tx) (next syncproto.TicketNo, err error) {
 	_, err = tx.Exec(ctx, `
 		SELECT set_config('statement_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $1, true)`, importTimeMax)
 	if err != nil {
 		return 0, err
 	}
-	_, err = tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::int, $2::int)`, numberLock, int64(im.req.Event))
-	if err != nil {
-		return 0, err
-	}
-	// A statement of its own, after the lock: it sees what the import before committed.
-	err = tx.QueryRow(ctx, `SELECT coalesce(max(number), 0) FROM ticket WHERE event_id = $1::bigint`, int64(im.req.Event)).Scan(&last)
-	return last, err
+	return NextNumber(ctx, tx, im.req.Event)
 }
 
 // current is a ticket as far as a file can change it.
@@ -204,6 +219,7 @@ func (im *importer) update(ctx context.Context, tx pgx.Tx, rows []row, existing 
 			im.done.Unchanged++
 			continue
 		}
+		im.places.move(before.typeNo, before.status, after.typeNo, after.status)
 		numbers, types = append(numbers, int32(after.number)), append(types, int32(after.typeNo))
 		names, emails = append(names, after.name), append(emails, after.email)
 		notes, status = append(notes, after.notes), append(status, string(after.status))
@@ -231,14 +247,15 @@ type newTicket struct {
 }
 
 // add signs the codes of new tickets and stores them.
-func (im *importer) add(ctx context.Context, tx pgx.Tx, rows []row, last syncproto.TicketNo) error {
+func (im *importer) add(ctx context.Context, tx pgx.Tx, rows []row, next syncproto.TicketNo) error {
 	tickets := make([]newTicket, len(rows))
 	for i, r := range rows {
 		if r.status == "" {
 			r.status = syncproto.StatusPaid
 		}
 		tickets[i].row = r
-		tickets[i].fields = newFields(im.signer.current, im.req.Event, last+syncproto.TicketNo(i+1), im.types[r.typeKey], r.status)
+		tickets[i].fields = newFields(im.signer.current, im.req.Event, next+syncproto.TicketNo(i), im.types[r.typeKey], r.status)
+		im.places.move(0, "", tickets[i].fields.Type, r.status)
 	}
 	total := 2 * len(tickets) // signed, then stored
 	err := each(len(tickets), func(i int) (err error) {

@@ -17,6 +17,13 @@
 //	    17    4  not after, Unix seconds, 0 for unbounded
 //	    21   64  Ed25519 signature (RFC 8032) of "gatehouse/code/v1" and bytes 0-20
 //
+// A provisional code is what a gate makes for a ticket that it sold itself, from
+// numbers that central leased to it. It has the same size and layout, version 2,
+// the bytes of key id and flags 0, and in "not before" the time of the sale; the
+// gate's device key signs "gatehouse/provisional-code/v1" and bytes 0-20. It says
+// nothing about who may sell which number: whoever verifies it has to know a lease
+// that does, and with it the device.
+//
 // A gate needs the signature only for a ticket number that it has never heard
 // of. A known ticket must present exactly the code whose keyed hash is on the
 // roster. testdata/vectors.json holds vectors for other implementations.
@@ -33,10 +40,16 @@ import (
 )
 
 const (
-	version   = 1
+	version = 1
+	// provisional is the version of codes that a gate signed.
+	provisional = 2
+
 	headerLen = 21
 	codeLen   = headerLen + ed25519.SignatureSize
 	domain    = "gatehouse/code/v1"
+	// provisionalDomain keeps a device's signature of a code from being one of
+	// anything else, and central's from being one of a provisional code.
+	provisionalDomain = "gatehouse/provisional-code/v1"
 
 	flagNeedsRoster = 1
 	// IssueMax is how often a ticket's code can be replaced.
@@ -50,10 +63,14 @@ var ErrMalformed = errors.New("not a ticket code")
 
 // Fields are the signed contents of a code.
 type Fields struct {
-	Key    syncproto.KeyID
-	Event  syncproto.EventNo
-	Ticket syncproto.TicketNo
-	Type   syncproto.TypeNo
+	// Provisional marks a code that a gate signed with its device key for a ticket of
+	// a lease. Key, NeedsRoster and Issue are zero then, and NotBefore is when it was
+	// sold.
+	Provisional bool
+	Key         syncproto.KeyID
+	Event       syncproto.EventNo
+	Ticket      syncproto.TicketNo
+	Type        syncproto.TypeNo
 	// NeedsRoster marks a code that is nothing without the roster: it is set while
 	// a ticket is not paid, so that an unsynced gate does not admit it.
 	NeedsRoster bool
@@ -77,14 +94,20 @@ func Sign(key ed25519.PrivateKey, f Fields) (string, error) {
 	if f.Ticket == 0 || f.NotBefore < 0 || f.NotBefore > math.MaxUint32 || f.NotAfter < 0 || f.NotAfter > math.MaxUint32 {
 		return "", fmt.Errorf("code fields %+v: number or time out of range", f)
 	}
+	if f.Provisional && (f.Key != 0 || f.NeedsRoster || f.Issue != 0) {
+		return "", fmt.Errorf("code fields %+v: a provisional code has no ticket key, flag or issue", f)
+	}
 	var raw [codeLen]byte
 	f.put(raw[:headerLen])
-	copy(raw[headerLen:], ed25519.Sign(key, message(raw[:headerLen])))
+	copy(raw[headerLen:], ed25519.Sign(key, f.message(raw[:headerLen])))
 	return string(encode(raw[:])), nil
 }
 
 func (f Fields) put(b []byte) {
 	b[0], b[1] = version, byte(f.Key)
+	if f.Provisional {
+		b[0] = provisional
+	}
 	binary.BigEndian.PutUint32(b[2:], uint32(f.Event))
 	binary.BigEndian.PutUint32(b[6:], uint32(f.Ticket))
 	binary.BigEndian.PutUint16(b[10:], uint16(f.Type))
@@ -100,7 +123,7 @@ func (f Fields) put(b []byte) {
 // look at the signature. Anything but the one canonical text is ErrMalformed.
 func Parse(text []byte) (Code, error) {
 	var c Code
-	if len(text) != TextLen || !decode(c.raw[:], text) || c.raw[0] != version {
+	if len(text) != TextLen || !decode(c.raw[:], text) || c.raw[0] != version && c.raw[0] != provisional {
 		return Code{}, ErrMalformed
 	}
 	b := c.raw[:]
@@ -114,18 +137,23 @@ func Parse(text []byte) (Code, error) {
 		NotBefore:   int64(binary.BigEndian.Uint32(b[13:])),
 		NotAfter:    int64(binary.BigEndian.Uint32(b[17:])),
 	}
-	if c.Ticket == 0 {
+	c.Provisional = b[0] == provisional
+	if c.Ticket == 0 || c.Provisional && (b[1] != 0 || b[12] != 0) {
 		return Code{}, ErrMalformed
 	}
 	return c, nil
 }
 
-// Verify reports whether the code was signed by the key.
+// Verify reports whether the code was signed by the key: a ticket key of central,
+// or for a provisional code the key of the device that may sell the number.
 func (c *Code) Verify(pub ed25519.PublicKey) bool {
 	return len(pub) == ed25519.PublicKeySize &&
-		ed25519.Verify(pub, message(c.raw[:headerLen]), c.raw[headerLen:])
+		ed25519.Verify(pub, c.message(c.raw[:headerLen]), c.raw[headerLen:])
 }
 
-func message(header []byte) []byte {
+func (f *Fields) message(header []byte) []byte {
+	if f.Provisional {
+		return append(append(make([]byte, 0, len(provisionalDomain)+headerLen), provisionalDomain...), header...)
+	}
 	return append(append(make([]byte, 0, len(domain)+headerLen), domain...), header...)
 }

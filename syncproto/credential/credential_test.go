@@ -28,6 +28,16 @@ func key(seed string) ed25519.PrivateKey {
 
 func anyFields() *rapid.Generator[credential.Fields] {
 	return rapid.Custom(func(t *rapid.T) credential.Fields {
+		if rapid.Bool().Draw(t, "provisional") {
+			return credential.Fields{
+				Provisional: true,
+				Event:       syncproto.EventNo(rapid.Uint32().Draw(t, "event")),
+				Ticket:      syncproto.TicketNo(rapid.Uint32Min(1).Draw(t, "ticket")),
+				Type:        syncproto.TypeNo(rapid.Uint16().Draw(t, "type")),
+				NotBefore:   int64(rapid.Uint32().Draw(t, "sold")),
+				NotAfter:    int64(rapid.Uint32().Draw(t, "exp")),
+			}
+		}
 		return credential.Fields{
 			Key:         syncproto.KeyID(rapid.Uint8().Draw(t, "key")),
 			Event:       syncproto.EventNo(rapid.Uint32().Draw(t, "event")),
@@ -99,9 +109,38 @@ func zeroTicket(t *testing.T, text string) string {
 func TestSignRefusesFieldsThatDoNotFit(t *testing.T) {
 	for _, f := range []credential.Fields{
 		{Ticket: 0}, {Ticket: 1, Issue: 128}, {Ticket: 1, NotBefore: -1}, {Ticket: 1, NotAfter: 1 << 32},
+		{Ticket: 1, Provisional: true, Key: 1}, {Ticket: 1, Provisional: true, Issue: 1}, {Ticket: 1, Provisional: true, NeedsRoster: true},
 	} {
 		_, err := credential.Sign(key("a"), f)
 		require.Error(t, err)
+	}
+}
+
+// A provisional code and one of central differ in what is signed, so that neither
+// key's signature can be carried over by changing the version.
+func TestAProvisionalCodeIsNoOther(t *testing.T) {
+	k := key("device")
+	f := credential.Fields{Event: 7, Ticket: 42, Type: 1, NotBefore: 1_750_000_000}
+	for _, provisional := range []bool{false, true} {
+		f.Provisional = provisional
+		text, err := credential.Sign(k, f)
+		require.NoError(t, err)
+		raw, err := base32.StdEncoding.DecodeString(text)
+		require.NoError(t, err)
+		raw[0] = 3 - raw[0] // the other version
+		c, err := credential.Parse([]byte(base32.StdEncoding.EncodeToString(raw)))
+		require.NoError(t, err)
+		require.Equal(t, !provisional, c.Provisional)
+		require.False(t, c.Verify(k.Public().(ed25519.PublicKey)))
+	}
+	for at, name := range map[int]string{1: "key id", 12: "flags"} {
+		text, err := credential.Sign(k, f)
+		require.NoError(t, err)
+		raw, err := base32.StdEncoding.DecodeString(text)
+		require.NoError(t, err)
+		raw[at] = 1
+		_, err = credential.Parse([]byte(base32.StdEncoding.EncodeToString(raw)))
+		require.ErrorIs(t, err, credential.ErrMalformed, name)
 	}
 }
 
@@ -110,6 +149,7 @@ type vector struct {
 	Public  string `json:"ed25519_public_hex"`
 	HashKey string `json:"hash_key_hex"`
 	Fields  struct {
+		Provisional bool   `json:"provisional,omitempty"`
 		Key         uint8  `json:"key_id"`
 		Event       uint32 `json:"event"`
 		Ticket      uint32 `json:"ticket"`
@@ -125,7 +165,8 @@ type vector struct {
 
 func (v *vector) fields() credential.Fields {
 	return credential.Fields{
-		Key: syncproto.KeyID(v.Fields.Key), Event: syncproto.EventNo(v.Fields.Event), Ticket: syncproto.TicketNo(v.Fields.Ticket),
+		Provisional: v.Fields.Provisional,
+		Key:         syncproto.KeyID(v.Fields.Key), Event: syncproto.EventNo(v.Fields.Event), Ticket: syncproto.TicketNo(v.Fields.Ticket),
 		Type: syncproto.TypeNo(v.Fields.Type), NeedsRoster: v.Fields.NeedsRoster, Issue: v.Fields.Issue,
 		NotBefore: v.Fields.NotBefore, NotAfter: v.Fields.NotAfter,
 	}
@@ -178,6 +219,9 @@ func FuzzParse(f *testing.F) {
 	text, err := credential.Sign(key("a"), credential.Fields{Key: 1, Event: 7, Ticket: 42, Type: 1})
 	require.NoError(f, err)
 	f.Add([]byte(text))
+	sold, err := credential.Sign(key("a"), credential.Fields{Provisional: true, Event: 7, Ticket: 42, Type: 1, NotBefore: 1_750_000_000})
+	require.NoError(f, err)
+	f.Add([]byte(sold))
 	f.Add([]byte(strings.ToLower(text)))
 	f.Add([]byte(""))
 	f.Add(make([]byte, 136))

@@ -23,6 +23,7 @@ type event struct {
 	facts    map[syncproto.TicketNo][]*syncproto.EntryRecord
 	usage    map[syncproto.TicketNo]admission.Usage
 	denied   int
+	shop     shop
 
 	lastTicket syncproto.TicketNo // given out by Tx.Add
 	devices    []uuid.UUID
@@ -39,6 +40,7 @@ func newEvent(rules syncproto.Rules) (*event, error) {
 		tickets: map[syncproto.TicketNo]*syncproto.Ticket{},
 		facts:   map[syncproto.TicketNo][]*syncproto.EntryRecord{},
 		usage:   map[syncproto.TicketNo]admission.Usage{},
+		shop:    newShop(),
 	}, nil
 }
 
@@ -100,7 +102,8 @@ type Tx struct {
 	m      *Memory
 	ev     *event
 	rows   []outboxRow
-	staged []func()
+	staged []func() error
+	undo   []func() // of what was done of staged so far
 }
 
 // Begin opens a transaction.
@@ -148,27 +151,47 @@ func (tx *Tx) change(no syncproto.TicketNo, fn func(*syncproto.Ticket) syncproto
 	tx.m.mu.Lock()
 	defer tx.m.mu.Unlock()
 	tx.rows = append(tx.rows, tx.ev.log.assign(subject{kind: syncproto.RecordTicket, no: uint64(no)}))
-	tx.staged = append(tx.staged, func() {
-		old := tx.ev.tickets[no]
+	tx.staged = append(tx.staged, func() error {
+		have := tx.ev.tickets[no]
+		old := have
 		if old == nil {
 			old = &syncproto.Ticket{No: no}
 		}
 		t := fn(old)
+		if !tx.ev.shop.move(have, &t) {
+			return fmt.Errorf("the quota of ticket type %d is used up", t.Type)
+		}
+		tx.undo = append(tx.undo, func() {
+			tx.ev.shop.move(&t, have)
+			if tx.ev.tickets[no] = have; have == nil {
+				delete(tx.ev.tickets, no)
+			}
+		})
 		t.Rev = old.Rev + 1
-		tx.ev.tickets[no] = &t
+		tx.ev.tickets[no], tx.ev.lastTicket = &t, max(tx.ev.lastTicket, no)
 		for _, s := range tx.ev.fold(no) {
 			tx.rows = append(tx.rows, tx.ev.log.assign(s))
 		}
+		return nil
 	})
 }
 
-// Commit makes the changes visible and, unless sealing is manual, seals them.
+// Commit makes the changes visible and, unless sealing is manual, seals them. A
+// quota that has no place for all of them is an error, and then there are none of
+// them.
 func (tx *Tx) Commit() error {
 	tx.m.mu.Lock()
 	defer tx.m.mu.Unlock()
 	for _, fn := range tx.staged {
-		fn()
+		if err := fn(); err != nil {
+			for _, undo := range slices.Backward(tx.undo) {
+				undo()
+			}
+			tx.staged, tx.rows, tx.undo = nil, nil, nil
+			return err
+		}
 	}
+	tx.undo = nil
 	tx.ev.log.outbox = append(tx.ev.log.outbox, tx.rows...)
 	tx.staged, tx.rows = nil, nil
 	return tx.m.committedLocked(tx.ev)
@@ -182,6 +205,11 @@ func records(m *Memory, ev *event) []syncproto.Record {
 	out := []syncproto.Record{state(m, ev, subject{kind: syncproto.RecordRules}), state(m, ev, subject{kind: syncproto.RecordTrust})}
 	for _, id := range ev.devices {
 		out = append(out, state(m, ev, subject{kind: syncproto.RecordDevice, id: id}))
+	}
+	for _, id := range ev.shop.order {
+		if ev.shop.books[id].State == syncproto.LeaseOpen {
+			out = append(out, state(m, ev, subject{kind: syncproto.RecordLease, id: id}))
+		}
 	}
 	for _, no := range slices.Sorted(maps.Keys(ev.tickets)) {
 		out = append(out, state(m, ev, subject{kind: syncproto.RecordTicket, no: uint64(no)}))
@@ -206,6 +234,8 @@ func state(m *Memory, ev *event, s subject) syncproto.Record {
 		rec.Trust = clone(&m.trust)
 	case syncproto.RecordDevice:
 		rec.Device = clone(&m.devices[s.id].record)
+	case syncproto.RecordLease:
+		rec.Lease = clone(&ev.shop.books[s.id].Lease)
 	case syncproto.RecordEntry:
 		rec.Entry = clone(m.chains[s.id].entries[s.no-1])
 	}

@@ -2,6 +2,7 @@ package syncprototest
 
 import (
 	"bytes"
+	"crypto/ecdh"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
@@ -97,7 +98,8 @@ func NewMemory(cfg MemoryConfig) (*Memory, error) {
 }
 
 // Trust is the bundle of the central with this name: online key 1 is
-// Key("online "+name), ticket key 1 is Key("ticket "+name).
+// Key("online "+name), ticket key 1 is Key("ticket "+name), seal key 1 opens with
+// SealKey(name).
 func Trust(name string) syncproto.TrustBundle {
 	root := Key("root " + name)
 	b := syncproto.TrustBundle{Central: ID("central " + name), Root: public(root)}
@@ -106,7 +108,21 @@ func Trust(name string) syncproto.TrustBundle {
 		k.RootSig = ed25519.Sign(root, k.Preimage(b.Central))
 		b.Keys = append(b.Keys, k)
 	}
+	seal := syncproto.SignedKey{Purpose: syncproto.PurposeSeal, ID: 1, Public: sealPublic(name)}
+	seal.RootSig = ed25519.Sign(root, seal.Preimage(b.Central))
+	b.Keys = append(b.Keys, seal)
 	return b
+}
+
+// SealKey is the private half of the seal key of the central with this name.
+func SealKey(name string) []byte { return Key("seal " + name).Seed() }
+
+func sealPublic(name string) []byte {
+	key, err := ecdh.X25519().NewPrivateKey(SealKey(name))
+	if err != nil {
+		panic(err) // any 32 bytes are a key
+	}
+	return key.PublicKey().Bytes()
 }
 
 func public(key ed25519.PrivateKey) ed25519.PublicKey {

@@ -48,11 +48,37 @@ func MemoryCentral(m *Memory, do wire.Doer, stall func(testing.TB) (stuck func(c
 		},
 		RevokeDevice: func(t testing.TB, device uuid.UUID) { require.NoError(t, m.RevokeDevice(device)) },
 		Release:      func(t testing.TB, device uuid.UUID) { require.NoError(t, release(m, device)) },
-		NewEpoch:     func(t testing.TB) { require.NoError(t, m.NewEpoch()) },
-		Trim:         func(t testing.TB, event syncproto.EventNo) { require.NoError(t, m.Trim(event)) },
-		Attendance:   func(_ testing.TB, event syncproto.EventNo) Attendance { return m.Attendance(event) },
-		Quarantined:  func(testing.TB) int { return len(m.Quarantined()) },
+		SetQuota: func(t testing.TB, event syncproto.EventNo, typ syncproto.TypeNo, quota int) {
+			shopOf(t, m, event).SetQuota(typ, quota)
+		},
+		TryTickets: func(_ testing.TB, event syncproto.EventNo, typ syncproto.TypeNo, n int) error {
+			tx, err := m.Begin(event)
+			if err != nil {
+				return err
+			}
+			tx.Add(typ, n)
+			return tx.Commit()
+		},
+		Used: func(t testing.TB, event syncproto.EventNo, typ syncproto.TypeNo) int {
+			return shopOf(t, m, event).Account(typ).Used
+		},
+		ReleaseLease: func(t testing.TB, event syncproto.EventNo, id uuid.UUID) {
+			require.NoError(t, shopOf(t, m, event).Release(id))
+		},
+		Holder: func(t testing.TB, event syncproto.EventNo, no syncproto.TicketNo) string {
+			return shopOf(t, m, event).Holder(no).Name
+		},
+		NewEpoch:    func(t testing.TB) { require.NoError(t, m.NewEpoch()) },
+		Trim:        func(t testing.TB, event syncproto.EventNo) { require.NoError(t, m.Trim(event)) },
+		Attendance:  func(_ testing.TB, event syncproto.EventNo) Attendance { return m.Attendance(event) },
+		Quarantined: func(testing.TB) int { return len(m.Quarantined()) },
 	}
+}
+
+func shopOf(t testing.TB, m *Memory, event syncproto.EventNo) Shop {
+	s, err := m.Shop(event)
+	require.NoError(t, err)
+	return s
 }
 
 // release ends a device's quarantine. What it added meanwhile counts.
@@ -70,6 +96,9 @@ func release(m *Memory, id uuid.UUID) error {
 		for _, e := range c.entries {
 			if c.device == d && e.Untrusted {
 				e.Untrusted = false
+				if e.Kind == syncproto.KindSale || e.Kind == syncproto.KindReturn {
+					told = append(told, d.event.trade(e)...)
+				}
 				told = append(told, subject{kind: syncproto.RecordEntry, id: c.inc, no: e.Seq})
 				told = append(told, d.event.fold(e.Ticket)...)
 			}

@@ -23,6 +23,7 @@ type replica struct {
 	tickets map[syncproto.TicketNo]syncproto.Ticket
 	entries map[syncproto.Ref]syncproto.EntryRecord
 	devices map[uuid.UUID]syncproto.DeviceRecord
+	leases  map[uuid.UUID]syncproto.Lease
 	records int
 }
 
@@ -31,6 +32,7 @@ func newReplica() *replica {
 		tickets: map[syncproto.TicketNo]syncproto.Ticket{},
 		entries: map[syncproto.Ref]syncproto.EntryRecord{},
 		devices: map[uuid.UUID]syncproto.DeviceRecord{},
+		leases:  map[uuid.UUID]syncproto.Lease{},
 	}
 }
 
@@ -47,6 +49,10 @@ func (r *replica) put(rec *syncproto.Record) error {
 		r.trust = rec.Trust
 	case syncproto.RecordEntry:
 		r.entries[rec.Entry.Ref()] = *rec.Entry
+	case syncproto.RecordLease:
+		if old, ok := r.leases[rec.Lease.ID]; !ok || rec.Lease.Rev >= old.Rev {
+			r.leases[rec.Lease.ID] = *rec.Lease
+		}
 	case syncproto.RecordDevice:
 		r.devices[rec.Device.Device] = *rec.Device
 	}
@@ -78,6 +84,8 @@ func subjectKey(rec *syncproto.Record) any {
 		return rec.Entry.Ref()
 	case rec.Device != nil:
 		return rec.Device.Device
+	case rec.Lease != nil:
+		return rec.Lease.ID
 	}
 	return rec.Kind
 }

@@ -104,6 +104,9 @@ func (c *chain) store(entries []syncproto.Entry) []subject {
 			ev.denied++
 		}
 		if e.Ticket != 0 && e.Event == ev.rules.Event {
+			if (e.Kind == syncproto.KindSale || e.Kind == syncproto.KindReturn) && !e.Untrusted {
+				told = append(told, ev.trade(e)...)
+			}
 			ev.facts[e.Ticket] = append(ev.facts[e.Ticket], e)
 			touched = append(touched, e.Ticket)
 		}

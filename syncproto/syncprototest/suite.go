@@ -37,6 +37,16 @@ type Central struct {
 	RevokeDevice func(t testing.TB, device uuid.UUID)
 	// Release takes a gate out of quarantine.
 	Release func(t testing.TB, device uuid.UUID)
+	// SetQuota limits a ticket type of an event.
+	SetQuota func(t testing.TB, event syncproto.EventNo, typ syncproto.TypeNo, quota int)
+	// TryTickets makes n paid tickets, or none, and then says why.
+	TryTickets func(t testing.TB, event syncproto.EventNo, typ syncproto.TypeNo, n int) error
+	// Used is how many places of a type are taken.
+	Used func(t testing.TB, event syncproto.EventNo, typ syncproto.TypeNo) int
+	// ReleaseLease takes back what is not sold of the lease of a lost gate.
+	ReleaseLease func(t testing.TB, event syncproto.EventNo, id uuid.UUID)
+	// Holder is the name of the holder of a ticket; empty where central has none.
+	Holder func(t testing.TB, event syncproto.EventNo, no syncproto.TicketNo) string
 	// NewEpoch says that central was restored from a backup.
 	NewEpoch func(t testing.TB)
 	// Trim seals what there is and forgets the event's log up to its head.
@@ -69,6 +79,7 @@ func Run(t *testing.T, newCentral func(t *testing.T) Central) {
 		{"push", pushTests()},
 		{"refused push", refusedPushTests()},
 		{"outcome", outcomeTests()},
+		{"walk-up", walkUpTests()},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			t.Parallel()

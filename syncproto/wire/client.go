@@ -262,6 +262,33 @@ func (c *Client) Heartbeat(ctx context.Context, req syncproto.HeartbeatRequest) 
 	return out, decodeReply(raw, &out)
 }
 
+// Lease asks for ticket numbers to sell, or for more time on some.
+func (c *Client) Lease(ctx context.Context, req syncproto.LeaseRequest) (syncproto.LeaseReply, error) {
+	var out syncproto.LeaseReply
+	err := c.exchangeJSON(ctx, PathLease, req, &out)
+	return out, err
+}
+
+// WalkUp brings who tickets were sold to.
+func (c *Client) WalkUp(ctx context.Context, req syncproto.WalkUpRequest) (syncproto.WalkUpReply, error) {
+	var out syncproto.WalkUpReply
+	err := c.exchangeJSON(ctx, PathWalkUp, req, &out)
+	return out, err
+}
+
+// exchangeJSON posts a message and reads its reply.
+func (c *Client) exchangeJSON(ctx context.Context, path string, req, into any) error {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return fmt.Errorf("encode request for %s: %w", path, err)
+	}
+	raw, err := c.call(ctx, c.signed(http.MethodPost, path, body))
+	if err != nil {
+		return err
+	}
+	return decodeReply(raw, into)
+}
+
 // signed is an exchange of an enrolled device.
 func (c *Client) signed(method, target string, body []byte) exchange {
 	return exchange{

@@ -53,7 +53,7 @@ func parseAnyEntry(line []byte, e *syncproto.Entry) error {
 func appendEntryRecord(dst []byte, rec *syncproto.Record) (out []byte, ok bool) {
 	e := rec.Entry
 	if rec.Kind != syncproto.RecordEntry || e == nil || !plainEntry(&e.Entry) || !plainText(e.Outcome) ||
-		rec.Rules != nil || rec.Ticket != nil || rec.Device != nil || rec.Trust != nil {
+		rec.Rules != nil || rec.Ticket != nil || rec.Device != nil || rec.Trust != nil || rec.Lease != nil {
 		return nil, false
 	}
 	dst = append(dst, `{"k":"entry","entry":`...)

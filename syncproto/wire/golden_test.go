@@ -60,7 +60,15 @@ func goldenRecords() []syncproto.Record {
 			Entry: entry, Device: goldenDevice(), Outcome: syncproto.OutcomeDuplicate,
 			OfEntry: syncproto.Ref{Incarnation: syncprototest.ID("earlier"), Seq: 5}, Untrusted: true,
 		}},
+		{Kind: syncproto.RecordLease, Lease: goldenLease()},
 		{Kind: "turnstile"},
+	}
+}
+
+func goldenLease() *syncproto.Lease {
+	return &syncproto.Lease{
+		ID: syncprototest.ID("golden lease"), Rev: 2, Device: goldenDevice(), Incarnation: syncprototest.Incarnation(noon, "golden"),
+		Type: syncprototest.TypeSingle, First: 5000, Count: 50, Granted: noon, Expires: noon + 86_400_000, State: syncproto.LeaseOpen,
 	}
 }
 
@@ -213,6 +221,12 @@ func TestGoldenMessages(t *testing.T) {
 		{"push reply", syncproto.PushReply{Acked: last, BackoffMS: 250}},
 		{"heartbeat request", syncproto.HeartbeatRequest{Incarnation: last.Incarnation, Unsent: 3, OldestMS: 900, FsyncP99US: 1400, FreeBytes: 1 << 30, Cursor: "c", ClockMS: noon, OffsetMS: -3, ErrMS: 8, App: "gate/1"}},
 		{"heartbeat reply", syncproto.HeartbeatReply{ServerMS: noon, Head: 30, Quarantined: true}},
+		{"lease request", syncproto.LeaseRequest{Request: syncprototest.ID("golden request"), Incarnation: last.Incarnation, Type: 1, Count: 50}},
+		{"lease request for more time", syncproto.LeaseRequest{Request: syncprototest.ID("golden request"), Incarnation: last.Incarnation, Extend: goldenLease().ID}},
+		{"lease reply", syncproto.LeaseReply{Lease: goldenLease(), Left: 120}},
+		{"walk-up request", syncproto.WalkUpRequest{Sales: []syncproto.SealedSale{{Ticket: 5000, Key: 1, Sealed: []byte("sealed")}}}},
+		{"what is sealed", syncproto.SaleDetails{Event: 7, Ticket: 5000, Name: "Ada", Email: "ada@example.org", Code: "AIAA..."}},
+		{"walk-up reply", syncproto.WalkUpReply{Taken: []syncproto.TicketNo{5000}, Refused: []syncproto.TicketNo{5001}}},
 		{"refusal", refusal},
 	} {
 		b, err := json.MarshalIndent(m.v, "", "  ")

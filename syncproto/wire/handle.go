@@ -45,6 +45,10 @@ func findRoute(c *call) (route, bool) {
 		return route{bodyMax: syncproto.PushBytesMax, quarantine: true, handle: servePush}, true
 	case http.MethodPost + " " + PathHeartbeat:
 		return route{bodyMax: syncproto.MessageBytesMax, handle: serveHeartbeat}, true
+	case http.MethodPost + " " + PathLease:
+		return route{bodyMax: syncproto.MessageBytesMax, handle: serveLease}, true
+	case http.MethodPost + " " + PathWalkUp:
+		return route{bodyMax: syncproto.MessageBytesMax, handle: serveWalkUp}, true
 	}
 	if c.req.Method != http.MethodGet {
 		return route{}, false

@@ -57,6 +57,7 @@ func parseAnyRecord(line []byte, rec *syncproto.Record) error {
 		Entry  json.RawMessage      `json:"entry"`
 		Device json.RawMessage      `json:"device"`
 		Trust  json.RawMessage      `json:"trust"`
+		Lease  json.RawMessage      `json:"lease"`
 	}
 	if err := json.Unmarshal(line, &raw); err != nil {
 		return fmt.Errorf("decode record: %w", err)
@@ -76,6 +77,8 @@ func parseAnyRecord(line []byte, rec *syncproto.Record) error {
 		out.Device, err = parseField[syncproto.DeviceRecord](raw.Device)
 	case syncproto.RecordTrust:
 		out.Trust, err = parseField[syncproto.TrustBundle](raw.Trust)
+	case syncproto.RecordLease:
+		out.Lease, err = parseField[syncproto.Lease](raw.Lease)
 	}
 	if err != nil {
 		return fmt.Errorf("decode %.40q record: %w", raw.Kind, err)

@@ -41,6 +41,13 @@ type Service interface {
 	Push(ctx context.Context, device uuid.UUID, req syncproto.PushRequest) (syncproto.PushReply, error)
 	// Heartbeat notes how a gate is.
 	Heartbeat(ctx context.Context, device uuid.UUID, req syncproto.HeartbeatRequest) (syncproto.HeartbeatReply, error)
+	// Lease gives a gate a block of ticket numbers, with their places in the type's
+	// quota, or more time for one. Count is between 1 and LeaseCountMax, or Extend is
+	// set. The same Request gives the same lease again.
+	Lease(ctx context.Context, device uuid.UUID, req syncproto.LeaseRequest) (syncproto.LeaseReply, error)
+	// WalkUp stores durably who tickets were sold to at a gate. Sending it again
+	// changes nothing.
+	WalkUp(ctx context.Context, device uuid.UUID, req syncproto.WalkUpRequest) (syncproto.WalkUpReply, error)
 	// Quarantine keeps what an authenticated device sent as a push and is not one;
 	// raw has at most PushBytesMax bytes.
 	Quarantine(ctx context.Context, device uuid.UUID, raw []byte, reason string) error

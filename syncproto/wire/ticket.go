@@ -16,7 +16,7 @@ import (
 func appendTicketRecord(dst []byte, rec *syncproto.Record) (out []byte, ok bool) {
 	t := rec.Ticket
 	if rec.Kind != syncproto.RecordTicket || t == nil || !plainText(t.Status) ||
-		rec.Rules != nil || rec.Entry != nil || rec.Device != nil || rec.Trust != nil {
+		rec.Rules != nil || rec.Entry != nil || rec.Device != nil || rec.Trust != nil || rec.Lease != nil {
 		return nil, false
 	}
 	dst = append(dst, `{"k":"ticket","ticket":{"n":`...)

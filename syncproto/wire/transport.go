@@ -25,6 +25,8 @@ const (
 	PathChanges   = "/v1/changes"
 	PathPush      = "/v1/push"
 	PathHeartbeat = "/v1/heartbeat"
+	PathLease     = "/v1/lease"
+	PathWalkUp    = "/v1/walkup"
 )
 
 // RequestBytesMax is the most that a request's body may have on the way. Whoever
