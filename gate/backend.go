@@ -101,6 +101,7 @@ func (o *stopped) Status(ctx context.Context) (control.Status, error) {
 	st := mind.Status(o.now())
 	out := control.StatusOf(st, nil)
 	out.Gate, out.Event, out.Central, out.LastSeq = o.id.Name, o.id.Event, control.Offline, 0
+	out.SellsNot = control.ErrNotRunning.Error()
 	marks, err := o.past.marks(ctx)
 	if err != nil {
 		return out, err

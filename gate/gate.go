@@ -52,6 +52,11 @@ type Config struct {
 	ReadyWait time.Duration
 	// LockWait is how long to wait for another gate process on Dir to end.
 	LockWait time.Duration
+	// WalkUp is what this gate keeps leased to sell at the door; see node.WalkUp.
+	WalkUp []node.WalkUp
+	// Volatile is a folder in memory, for what must not outlive the box being on.
+	// Defaults to till.VolatileDir.
+	Volatile string
 	// Log receives every answered scan; nil for none.
 	Log *lane.Log
 	// Ready is called once, with the URL of the staff page.

@@ -42,6 +42,8 @@ type session struct {
 	syncer  *syncer.Syncer
 	lanes   []*lane.Lane
 	peers   meshwork
+	client  *wire.Client
+	counter *counter
 }
 
 // open builds a session from what is on disk, as after a power cut.
@@ -73,6 +75,9 @@ func (g *Gate) open(ctx context.Context) (_ *session, err error) {
 		return nil, err
 	}
 	if err := errors.Join(s.openSyncer(rep), s.peers.join(s.engine, s.chains)); err != nil {
+		return nil, err
+	}
+	if s.counter, err = openCounter(g); err != nil {
 		return nil, err
 	}
 	return s, s.openLanes()
@@ -155,6 +160,15 @@ func (g *Gate) nodeConfig(ctx context.Context, s *session) (node.Config, error) 
 	for _, l := range g.cfg.Lanes {
 		cfg.Lanes = append(cfg.Lanes, l.LaneConfig)
 	}
+	cfg.Key, cfg.WalkUp = g.id.Key(), g.cfg.WalkUp
+	held, err := j.Watermarks(ctx)
+	if err != nil {
+		return cfg, fmt.Errorf("read journal: %w", err)
+	}
+	for _, h := range held {
+		cfg.Held = append(cfg.Held, h.Incarnation)
+	}
+	cfg.Sure = sure(markOf(g), held)
 	return cfg, nil
 }
 
@@ -194,6 +208,7 @@ func (s *session) openSyncer(rep *replica.Replica) error {
 	if err != nil {
 		return err
 	}
+	s.client = client
 	cfg := syncer.Config{
 		Client: client, Feed: s.engine.Feed, Journal: s.chains, Stream: g.id.Stream,
 		ReplicaConfig: g.replicaConfig(), Replica: rep, ChunkDir: filepath.Join(g.cfg.Dir, chunkDir),
@@ -311,6 +326,7 @@ func (s *session) run(ctx context.Context) {
 	link.Go(func() {
 		supervise(linkCtx, log, "prune", func(ctx context.Context) error { return s.prune(ctx, journal.Retention) })
 	})
+	link.Go(func() { supervise(linkCtx, log, "walk-up", s.tend) })
 	link.Go(func() {
 		if err := s.syncer.Run(linkCtx); err != nil {
 			log.Warn("close replica", "err", err)

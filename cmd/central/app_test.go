@@ -30,7 +30,7 @@ func TestMisuseIsOneLineAndCodeTwo(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for name, c := range map[string]struct{ args, want string }{
-		"nothing":            {"", "needs one of attendance, event, gate, key, restored, serve, ticket"},
+		"nothing":            {"", "needs one of attendance, event, gate, key, lease, restored, serve, ticket"},
 		"unknown command":    {"tickets", `"tickets" is not a command of central, which has`},
 		"group alone":        {"ticket", "central ticket needs one of codes, import, qr, reissue, revoke"},
 		"unknown below":      {"gate find", `"find" is not a command of central gate`},

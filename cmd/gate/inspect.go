@@ -50,6 +50,11 @@ func printStatus(w io.Writer, st control.Status) error {
 	if err == nil && st.Fault != "" {
 		_, err = fmt.Fprintln(w, "fault:", st.Fault)
 	}
+	for _, l := range st.Leases {
+		if err == nil {
+			_, err = fmt.Fprintf(w, "lease of %d %s from %d: %d left, until %s\n", l.Count, l.Type, l.First, l.Left, l.Expires.Format(time.RFC3339))
+		}
+	}
 	for _, l := range st.Lanes {
 		if err == nil && l.Scanner != nil {
 			_, err = fmt.Fprintf(w, "lane %s (%s, %s): scanner %s %s\n", l.Name, l.Zone, l.Direction, l.Scanner.State, l.Scanner.Problem)

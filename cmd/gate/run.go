@@ -22,6 +22,7 @@ import (
 
 type runFlags struct {
 	lanes   []string
+	walkUp  []string
 	log     string
 	pinFile string
 	verbose bool
@@ -73,6 +74,7 @@ func (f *runFlags) register(c *cobra.Command) {
 	dataFlag(c, &cfg.Dir)
 	fl.StringVar(&cfg.Front.Listen, "listen", "", "address of the staff page, health and metrics, as 127.0.0.1:8090; port 0 picks one (required)")
 	fl.StringArrayVar(&f.lanes, "lane", nil, "a lane: name=,zone=,direction=in|out,scanner=URL; once for each lane (required)")
+	fl.StringArrayVar(&f.walkUp, "walkup", nil, "sell tickets at the door: KEY=N keeps N numbers of a ticket type leased; once for each type")
 	fl.StringVar(&f.log, "log-decisions", "", "append one JSON line for each answered scan to this file; - is stdout")
 	fl.DurationVar(&cfg.Guard, "guard", node.DefaultGuard, "a code read again on its lane within this time is the same presentation; 0 switches it off")
 	fl.DurationVar(&cfg.Settle, "settle", serialscan.DefaultSettle, "what a port had buffered is dropped for at most this long after opening; 0 drops nothing")
@@ -101,6 +103,10 @@ func (f *runFlags) config(c *cobra.Command) (gate.Config, error) {
 		return cfg, err
 	}
 	if err := f.laneSpecs(&cfg); err != nil {
+		return cfg, misuse{err}
+	}
+	var err error
+	if cfg.WalkUp, err = parseWalkUp(f.walkUp); err != nil {
 		return cfg, misuse{err}
 	}
 	if cfg.Guard < 0 || cfg.Settle < 0 || cfg.Timing.BackoffBase <= 0 || cfg.Timeout <= 0 || cfg.Timing.Heartbeat <= 0 || cfg.Timing.Wait < 0 ||

@@ -1,7 +1,7 @@
 // Package control is how the programs of one machine talk to a running gate: a
 // small HTTP interface over a Unix socket in the gate's data directory, which
-// only the gate's own user may open. It reads and tries out; nothing here admits
-// anybody or changes the journal.
+// only the gate's own user may open. It reads, tries out, and sells tickets; nothing
+// here admits anybody.
 //
 // The socket is bound and reached through an open handle of the directory
 // (/proc/self/fd/N/control.sock), because a Unix address holds at most 107 bytes
@@ -106,6 +106,11 @@ type Status struct {
 	// the tickets that let somebody in here and elsewhere since the gate started.
 	Carried int64 `json:"carried"`
 	Alarms  int64 `json:"alarms"`
+
+	// Leases are what this gate may sell; SellsNot is why it sells nothing at the
+	// moment, empty when it may.
+	Leases   []Lease `json:"leases"`
+	SellsNot string  `json:"sells_not,omitempty"`
 }
 
 // Peer is another gate of the event, as this one sees it. Scripts rely on the
@@ -200,8 +205,9 @@ func StatusOf(n node.Status, scanners map[string]hardware.Status) Status {
 		Ready: n.Ready, Broken: n.Broken, Locked: n.Locked, Quarantined: n.Quarantined, Fault: n.Fault,
 		ClockOffsetMS: n.OffsetMS, ClockErrMS: n.ErrMS, Seq: n.Seq, Head: n.Head,
 		Admitted: n.Counts.Admitted, Exited: n.Counts.Exited, Denied: n.Counts.Denied, Repeated: n.Counts.Repeated,
-		Lanes: make([]Lane, len(n.Lanes)),
-		Mesh:  n.Mesh, Heard: n.Heard, Gates: len(n.Peers) + 1, Carried: n.Carried, Alarms: n.Alarms,
+		Lanes:  make([]Lane, len(n.Lanes)),
+		Leases: leasesOf(n.Leases), SellsNot: n.Closed,
+		Mesh: n.Mesh, Heard: n.Heard, Gates: len(n.Peers) + 1, Carried: n.Carried, Alarms: n.Alarms,
 	}
 	if n.Online {
 		s.Central = Online

@@ -100,6 +100,9 @@ func handler(b Backend) http.Handler {
 		reply(w, p, err)
 	})
 	mux.HandleFunc("POST /verify", func(w http.ResponseWriter, r *http.Request) { verify(w, r, b) })
+	if s, ok := b.(Seller); ok {
+		mountSeller(mux, s)
+	}
 	mux.HandleFunc("GET /journal", func(w http.ResponseWriter, r *http.Request) { stream(w, r, b) })
 	return mux
 }

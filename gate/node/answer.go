@@ -36,7 +36,11 @@ func (n *Node) answer(now time.Time, a Answer, out *Output) {
 		n.link.head = max(n.link.head, a.Heartbeat.Head)
 		n.link.quarantined = a.Heartbeat.Quarantined
 		n.link.done(now, kind, time.Duration(float64(n.link.timing.Heartbeat)*(0.8+0.4*n.link.jitter())))
+	case CallLease:
+		n.know.desk.granted(now, a.Call.Lease.Type, a.Lease)
+		n.link.done(now, kind, 0)
 	}
+	n.link.becomeSure(&n.know.desk)
 }
 
 // helloed learns which history central has. Its watermarks replace ours, also
@@ -48,6 +52,8 @@ func (n *Node) helloed(now time.Time, a Answer, out *Output) {
 	if r.Limits.PushEntries > 0 {
 		l.limits = r.Limits
 	}
+	n.know.desk.noteLost(l.journal, r.Acked)
+	l.quarantined = r.Quarantined
 	for i := range l.journal {
 		l.journal[i].Acked, l.journal[i].stopped = 0, false
 	}

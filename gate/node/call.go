@@ -19,11 +19,15 @@ const (
 	CallChanges
 	CallPush
 	CallHeartbeat
+	CallLease
+
+	// CallKinds is how many there are.
+	CallKinds = int(CallLease) + 1
 )
 
 // String is the conversation's name, for logs and metrics.
 func (k CallKind) String() string {
-	return [...]string{"hello", "snapshot", "changes", "push", "heartbeat"}[k]
+	return [...]string{"hello", "snapshot", "changes", "push", "heartbeat", "lease"}[k]
 }
 
 // Call is a message to send. The field that Kind names is set. The shell answers
@@ -34,6 +38,7 @@ type Call struct {
 	Changes   syncproto.ChangesRequest
 	Push      PushRange
 	Heartbeat syncproto.HeartbeatRequest
+	Lease     syncproto.LeaseRequest
 }
 
 // PushRange says which entries to push: those of one incarnation from First, as
@@ -59,6 +64,7 @@ type Answer struct {
 	Page      *syncproto.Page
 	Push      *syncproto.PushReply
 	Heartbeat *syncproto.HeartbeatReply
+	Lease     *syncproto.LeaseReply
 }
 
 func (Answer) input() {}
@@ -71,6 +77,7 @@ type Loaded struct {
 	Trust   *syncproto.TrustBundle
 	Devices []syncproto.DeviceRecord
 	Entries []syncproto.EntryRecord
+	Leases  []syncproto.Lease
 	Cursor  string
 	Seq     int64
 	// ServerMS is central's clock when this was known to be current.
@@ -88,6 +95,8 @@ func (l *Loaded) Add(rec *syncproto.Record) {
 		l.Trust = rec.Trust
 	case rec.Device != nil:
 		l.Devices = append(l.Devices, *rec.Device)
+	case rec.Lease != nil:
+		l.Leases = append(l.Leases, *rec.Lease)
 	case rec.Entry != nil:
 		l.Entries = append(l.Entries, *rec.Entry)
 	}

@@ -25,12 +25,15 @@ type ledger struct {
 	history  map[syncproto.TicketNo]*history
 	trust    *syncproto.TrustBundle
 	gates    Gates
+	types    []syncproto.TicketType // of the rules in force
+	desk     desk
 }
 
 func newLedger(cfg Config) ledger {
 	return ledger{
 		device: cfg.Device, event: cfg.Event, pinned: cfg.Pinned, roster: &Roster{},
 		history: map[syncproto.TicketNo]*history{}, gates: newGates(cfg.Device),
+		desk: newDesk(cfg),
 	}
 }
 
@@ -56,6 +59,9 @@ func (k *ledger) identify(c *credential.Code, hash syncproto.CodeHash) (admissio
 		}
 		return t, syncproto.ReasonRevoked
 	}
+	if c.Provisional {
+		return k.provisional(c, hash)
+	}
 	if reason := k.verify(c); reason != "" {
 		return admission.Ticket{}, reason
 	}
@@ -68,6 +74,9 @@ func (k *ledger) identify(c *credential.Code, hash syncproto.CodeHash) (admissio
 // verify checks the signature of a code; empty when it is genuine. A key that
 // this gate has not heard of yet proves nothing either way.
 func (k *ledger) verify(c *credential.Code) syncproto.Reason {
+	if c.Provisional {
+		return k.verifyProvisional(c)
+	}
 	if k.trust == nil {
 		return syncproto.ReasonUnknown
 	}
@@ -101,6 +110,8 @@ func (k *ledger) apply(recs []syncproto.Record, observe func(*syncproto.EntryRec
 			}
 		case rec.Device != nil:
 			k.setDevice(*rec.Device)
+		case rec.Lease != nil:
+			k.desk.put(*rec.Lease)
 		case rec.Rules != nil:
 			k.setRules(rec.Rules)
 		case rec.Trust != nil:
@@ -122,6 +133,7 @@ func (k *ledger) replace(l *Loaded, observe func(*syncproto.EntryRecord)) {
 	for _, d := range l.Devices {
 		k.setDevice(d)
 	}
+	k.desk.reset(l.Leases)
 	for i := range l.Entries {
 		if k.learn(&l.Entries[i], true) {
 			observe(&l.Entries[i])
@@ -136,6 +148,9 @@ func (k *ledger) replace(l *Loaded, observe func(*syncproto.EntryRecord)) {
 // learn adds an entry of any gate and reports whether its ticket must be folded.
 // central is whether it came from there, verdict and all.
 func (k *ledger) learn(e *syncproto.EntryRecord, central bool) bool {
+	if e.Device == k.device {
+		k.desk.learn(&e.Entry)
+	}
 	// What this gate did itself stays true to it, also while central does not trust
 	// it: a quarantined gate must not admit a ticket twice.
 	f, ok := admission.FactOf(&e.Entry, e.Untrusted && e.Device != k.device)
@@ -189,7 +204,7 @@ func (k *ledger) setRules(r *syncproto.Rules) {
 	if k.rulesErr = err; err != nil {
 		return
 	}
-	k.rules, k.policy, k.name = compiled, r.Policy, r.Name
+	k.rules, k.policy, k.name, k.types = compiled, r.Policy, r.Name, r.Types
 	k.foldAll()
 }
 

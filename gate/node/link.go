@@ -56,7 +56,7 @@ type link struct {
 	quarantined bool   // central keeps what this gate does as untrusted
 	fault       string // what an operator should know: why pushing stopped
 
-	talks [CallHeartbeat + 1]talk
+	talks [CallKinds]talk
 }
 
 // talk is the state of one conversation.
@@ -98,6 +98,7 @@ func (l *link) next(now time.Time, n *Node, out *Output) {
 		l.start(now, n, out, CallChanges, !l.needSnapshot)
 		l.start(now, n, out, CallPush, l.unsentRange() != nil || n.courier.due(now) != nil)
 		l.start(now, n, out, CallHeartbeat, true)
+		l.start(now, n, out, CallLease, wanted(n, now) != nil)
 	}
 }
 
@@ -142,6 +143,8 @@ func (l *link) make(now time.Time, n *Node, kind CallKind) Call {
 			Incarnation: n.cfg.Incarnation, Unsent: l.unsent(), Cursor: l.cursor, ClockMS: now.UnixMilli(),
 			OffsetMS: n.clock.offsetMS, ErrMS: n.clock.errMS, App: n.cfg.App,
 		}
+	case CallLease:
+		c.Lease = *wanted(n, now)
 	}
 	return c
 }

@@ -15,6 +15,7 @@
 package node
 
 import (
+	"crypto/ed25519"
 	"fmt"
 	"time"
 
@@ -75,6 +76,17 @@ type Config struct {
 	PeerAddrs []string
 	// Carried is what the carry store holds; its entries come by Hear.
 	Carried []Carried
+	// Key signs the codes of tickets that are sold here. Without one none are.
+	Key ed25519.PrivateKey
+	// WalkUp is what this gate keeps leased to sell.
+	WalkUp []WalkUp
+	// Held are the incarnations that the open journal file holds, the open one
+	// included. Of those of Journal that are not among them, a damaged file holds a
+	// part.
+	Held []uuid.UUID
+	// Sure means that the journal is known to hold every sale that this gate made.
+	// Otherwise the gate sells nothing before it has heard all that central knows.
+	Sure bool
 	// App names the program and its version to central.
 	App string
 }
@@ -201,8 +213,10 @@ type Output struct {
 	// journal before it takes any other step, and shows the decision only when the
 	// entry is durable.
 	Decision Decision
-	Journal  bool
-	Entry    syncproto.Entry
+	// Sale answers a Sell, under the same condition.
+	Sale    Sale
+	Journal bool
+	Entry   syncproto.Entry
 	// Held, when not zero, says that the Scan waits for peers: its answer comes as
 	// one of Settled, in the output of a later step.
 	Held    uint64
@@ -259,6 +273,10 @@ func (n *Node) Step(now time.Time, in Input) Output {
 		n.mesh.down(now, in.Device, n, &out)
 	case PeerSaid:
 		n.mesh.said(now, in, n, &out)
+	case Sell:
+		sell(n, now, in, &out)
+	case Return:
+		giveBack(n, now, in, &out)
 	case Answer:
 		n.answer(now, in, &out)
 	}

@@ -204,14 +204,19 @@ func journalled(d *Decision) bool {
 // reserve makes the entry of a decision and, where it admits or lets out, counts
 // it at once, so that another lane already sees it.
 func (n *Node) reserve(now time.Time, l *laneState, d *Decision) syncproto.Entry {
-	e := syncproto.Entry{
-		Incarnation: n.cfg.Incarnation, Seq: n.seq, Kind: kindOf(d.Decision), Reason: d.Reason,
-		T: n.clock.stamp(now), At: now.UnixMilli(), OffsetMS: n.clock.offsetMS, ErrMS: n.clock.errMS,
-		Event: n.cfg.Event, Ticket: d.Ticket, Code: d.Code,
+	e := stamped(n, now, syncproto.Entry{
+		Kind: kindOf(d.Decision), Reason: d.Reason, Ticket: d.Ticket, Code: d.Code,
 		Lane: l.Name, Zone: l.Zone, Direction: l.Direction,
-	}
-	n.seq++
+	})
 	n.know.reserve(&e)
+	return e
+}
+
+// stamped is an entry with its number and its time.
+func stamped(n *Node, now time.Time, e syncproto.Entry) syncproto.Entry {
+	e.Incarnation, e.Seq, e.Event = n.cfg.Incarnation, n.seq, n.cfg.Event
+	e.T, e.At, e.OffsetMS, e.ErrMS = n.clock.stamp(now), now.UnixMilli(), n.clock.offsetMS, n.clock.errMS
+	n.seq++
 	return e
 }
 

@@ -70,6 +70,11 @@ type Status struct {
 	// that was learnt since the node was made.
 	Alarms int64
 	Policy syncproto.Policy
+	// Closed is why this gate sells no tickets; empty when it may.
+	Closed string
+	// Sure means that the journal is known to hold every sale of this gate.
+	Sure   bool
+	Leases []LeaseStatus // of this gate, open ones
 }
 
 // PeerStatus is another gate of the event as this one sees it.
@@ -79,6 +84,15 @@ type PeerStatus struct {
 	Live      bool          // heard just now
 	Silent    time.Duration // since it was heard last; negative when it never was
 	Online    bool          // it reaches central, by its own word
+}
+
+// LeaseStatus is a lease of this gate.
+type LeaseStatus struct {
+	syncproto.Lease
+	Key    string // of the ticket type
+	Left   int    // numbers that can still be sold here
+	Due    bool   // it has run out, and its unsold numbers should be given back
+	Unsold int    // numbers that this gate could give back
 }
 
 // LaneStatus is a lane; Ready means that the event has its zone.
@@ -119,6 +133,7 @@ func (n *Node) Status(now time.Time) Status {
 	for r, c := range n.counts.Reasons {
 		s.Counts.Reasons[r] = c
 	}
+	s.Closed, s.Sure, s.Leases = closedDesk(n), n.know.desk.sure, ownLeases(n, now)
 	for i := range n.lanes {
 		l := &n.lanes[i]
 		s.Lanes = append(s.Lanes, LaneStatus{LaneConfig: l.LaneConfig, Ready: l.ok})
@@ -143,3 +158,25 @@ func (m *mesh) status(now time.Time, s *Status) {
 
 // Trust is the bundle in force; nil before the first.
 func (n *Node) Trust() *syncproto.TrustBundle { return n.know.trust }
+
+// ownLeases are the open leases of this gate.
+func ownLeases(n *Node, now time.Time) (out []LeaseStatus) {
+	ms := n.clock.correct(now)
+	for _, l := range n.know.desk.leases {
+		if l.Device != n.cfg.Device {
+			continue
+		}
+		st := LeaseStatus{Lease: *l, Left: leftOn(n, l, ms)}
+		if no := lowest(n, l); no != 0 {
+			st.Unsold = int(l.End() - no)
+		}
+		st.Due = st.Unsold > 0 && ms-n.clock.errMS > l.Expires
+		for i := range n.know.types {
+			if n.know.types[i].No == l.Type {
+				st.Key = n.know.types[i].Key
+			}
+		}
+		out = append(out, st)
+	}
+	return out
+}

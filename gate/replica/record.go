@@ -124,9 +124,12 @@ func (w *recordWriter) add(rec *syncproto.Record) error {
 		return w.addDocument(rec, rec.Device.Device.String(), rec.Device.Rev)
 	case rec.Kind == syncproto.RecordTrust && rec.Trust != nil:
 		return w.addDocument(rec, "", w.at)
+	case rec.Kind == syncproto.RecordLease && rec.Lease != nil:
+		return w.addDocument(rec, rec.Lease.ID.String(), rec.Lease.Rev)
 	}
 	switch rec.Kind {
-	case syncproto.RecordTicket, syncproto.RecordEntry, syncproto.RecordRules, syncproto.RecordDevice, syncproto.RecordTrust:
+	case syncproto.RecordTicket, syncproto.RecordEntry, syncproto.RecordRules, syncproto.RecordDevice, syncproto.RecordTrust,
+		syncproto.RecordLease:
 		return fmt.Errorf("%w: %s record without its content", ErrRecord, rec.Kind)
 	}
 	w.skipped++

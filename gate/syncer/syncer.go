@@ -82,7 +82,7 @@ const storesMax = 16
 
 // callsMax is one place for each conversation: the node has one call of a kind
 // under way at most.
-const callsMax = int(node.CallHeartbeat) + 1
+const callsMax = node.CallKinds
 
 // Syncer is made by New and works while Run does.
 type Syncer struct {
@@ -254,6 +254,10 @@ func (s *Syncer) exchange(ctx context.Context, c node.Call, a *node.Answer) erro
 		req.FreeBytes, req.FsyncP99US, req.OldestMS = v.FreeBytes, v.Fsync.Microseconds(), v.Oldest.Milliseconds()
 		r, err := s.cfg.Client.Heartbeat(ctx, req)
 		a.Heartbeat = &r
+		return err
+	case node.CallLease:
+		r, err := s.cfg.Client.Lease(ctx, c.Lease)
+		a.Lease = &r
 		return err
 	}
 	return fmt.Errorf("unknown call %d", c.Kind)
