@@ -100,7 +100,7 @@ func (b backend) Sell(ctx context.Context, w control.WalkUp) (control.Sold, erro
 	if trust == nil || trust.SealKey() == nil {
 		return control.Sold{}, errors.New("this gate has no key of central to seal names with, so it sells nothing; connect it to a central of this version")
 	}
-	sale, ref, err := s.engine.Sell(ctx, w.Type)
+	sale, ref, err := s.engine.Desk().Sell(ctx, w.Type)
 	if err != nil {
 		return control.Sold{}, fmt.Errorf("this gate cannot record sales; use another gate and call support: %w", err)
 	}
@@ -146,7 +146,7 @@ func (b backend) Return(ctx context.Context, typ string) (int, error) {
 		if l.Unsold == 0 || typ != "" && l.Key != typ {
 			continue
 		}
-		returned, err := s.engine.Return(ctx, l.ID)
+		returned, err := s.engine.Desk().Return(ctx, l.ID)
 		if err != nil {
 			return total, err
 		}
@@ -174,7 +174,7 @@ func (s *session) tend(ctx context.Context) error {
 		}
 		for _, l := range st.Leases {
 			if l.Due {
-				if _, err := s.engine.Return(ctx, l.ID); err != nil {
+				if _, err := s.engine.Desk().Return(ctx, l.ID); err != nil {
 					return err
 				}
 				s.gate.cfg.Logger.Info("a lease has run out; what is not sold of it goes back", "type", l.Key, "numbers", l.Unsold)

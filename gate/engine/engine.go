@@ -119,38 +119,6 @@ func (e *Engine) decide(lane int, text []byte, read time.Time) settled {
 	return <-wait
 }
 
-// Sell sells a ticket of a type, and returns when its code may be shown. A refused
-// sale says so in Sale.Refused; an error means that the journal failed.
-func (e *Engine) Sell(ctx context.Context, typ string) (node.Sale, syncproto.Ref, error) {
-	out, entry, err := e.commit(ctx, node.Sell{Type: typ})
-	return out.Sale, entry.Ref(), err
-}
-
-// Return gives back what is not sold of a lease, and reports whether there was
-// anything. It returns when it is durable that none of it will be sold.
-func (e *Engine) Return(ctx context.Context, lease uuid.UUID) (bool, error) {
-	out, _, err := e.commit(ctx, node.Return{Lease: lease})
-	return out.Journal, err
-}
-
-// commit takes a step that makes an entry, or none, and waits for the disk.
-func (e *Engine) commit(ctx context.Context, in node.Input) (node.Output, syncproto.Entry, error) {
-	var entry syncproto.Entry
-	out, pending, err := e.step(e.cfg.Now(), in, nil)
-	if err == nil && out.Journal {
-		entry, err = pending.Wait(context.WithoutCancel(ctx))
-	}
-	if err != nil {
-		e.fail(err)
-		return node.Output{}, entry, fmt.Errorf("record in the journal: %w", err)
-	}
-	if out.Journal {
-		e.Feed(node.Durable{Seq: entry.Seq})
-	}
-	e.act(out)
-	return out, entry, nil
-}
-
 // step has the node take one input and gives its entries to the journal, in the
 // order of the steps. look sees the output under the lock. A step that panics
 // leaves a node that cannot be trusted; the error makes the gate build a new one

@@ -130,9 +130,9 @@ func (d *desk) learn(e *syncproto.Entry) {
 	}
 }
 
-// verify checks the signature of a provisional code: the device that has the lease
-// of its number must have made it. Nobody else's key is asked.
-func (k *ledger) verifyProvisional(c *credential.Code) syncproto.Reason {
+// verifyProvisional checks the signature of a provisional code: the device that has
+// the lease of its number must have made it. Nobody else's key is asked.
+func verifyProvisional(k *ledger, c *credential.Code) syncproto.Reason {
 	l := k.desk.find(c.Ticket)
 	if l == nil || c.Event != k.event {
 		return syncproto.ReasonUnknown
@@ -150,7 +150,7 @@ func (k *ledger) verifyProvisional(c *credential.Code) syncproto.Reason {
 // provisional identifies a ticket that a gate sold and that the roster does not
 // hold yet. What this gate sold itself it knows by heart.
 func (k *ledger) provisional(c *credential.Code, hash syncproto.CodeHash) (admission.Ticket, syncproto.Reason) {
-	if reason := k.verifyProvisional(c); reason != "" {
+	if reason := verifyProvisional(k, c); reason != "" {
 		return admission.Ticket{}, reason
 	}
 	l := k.desk.find(c.Ticket)

@@ -75,7 +75,7 @@ func (k *ledger) identify(c *credential.Code, hash syncproto.CodeHash) (admissio
 // this gate has not heard of yet proves nothing either way.
 func (k *ledger) verify(c *credential.Code) syncproto.Reason {
 	if c.Provisional {
-		return k.verifyProvisional(c)
+		return verifyProvisional(k, c)
 	}
 	if k.trust == nil {
 		return syncproto.ReasonUnknown
