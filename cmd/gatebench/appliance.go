@@ -17,6 +17,7 @@ import (
 type appliance struct {
 	v      *venue
 	dir    string
+	flags  []string // of gate run, beside those that every gate has
 	relay  *relay
 	port   *ptyport.Port
 	server *server
@@ -50,8 +51,11 @@ func (v *venue) enrol(ctx context.Context, e *event) (_ *appliance, err error) {
 // run starts the gate; decisions gets each line of its decision log.
 func (a *appliance) run(decisions func(string)) (err error) {
 	a.relay.reset()
-	a.server, err = start(a.dir+".log", decisions, a.v.program("gate"), "run", "--data", a.dir, "--listen", "127.0.0.1:0",
-		"--log-decisions", "-", "--lane", "name=N1,zone=main,direction=in,scanner=serial:"+a.port.Path()+"?baud=115200")
+	args := append([]string{
+		"run", "--data", a.dir, "--listen", "127.0.0.1:0", "--log-decisions", "-",
+		"--lane", "name=N1,zone=main,direction=in,scanner=serial:" + a.port.Path() + "?baud=115200",
+	}, a.flags...)
+	a.server, err = start(a.dir+".log", decisions, a.v.program("gate"), args...)
 	return err
 }
 

@@ -2,7 +2,12 @@
 // physical limit that it is held against, in the same run and on the same
 // machine: hashing and a map for a decision, an overwrite and fdatasync for a
 // durable admission, the bytes of the ids for a bootstrap, one plain INSERT for
-// a drained journal.
+// a drained journal, a word through TLS for what gates tell each other.
+//
+// How soon a ticket is refused at a second gate is taken from the last byte of its
+// scan at the first, which is before that gate decides; how many are let in twice
+// is counted by handing each to a second gate in the moment of the first one's
+// answer.
 //
 // What a gate does by itself is measured in this process, on the gate's own
 // packages. What takes a central is measured on real processes, with a Postgres
@@ -65,6 +70,7 @@ func sections() []section {
 		{"memory", "live heap of a roster", measureMemory},
 		{"tty", "from the scanner's last byte to the logged decision", measureTTY},
 		{"revoke", "from a revocation to the first refusal", measureRevoke},
+		{"mesh", "from an admission at one gate to the refusal at another", measureMesh},
 		{"drain", "a day's journal into central", measureDrain},
 		// Last, because Postgres goes on tidying up behind a million new rows.
 		{"bootstrap", "from an empty gate to its first decision", measureBootstrap},

@@ -94,12 +94,17 @@ func (v *venue) close() error {
 // event makes an event with n tickets, or returns the one made under that name
 // before.
 func (v *venue) event(ctx context.Context, name string, n int) (*event, error) {
+	return v.eventOf(ctx, name, n, "{}")
+}
+
+// eventOf makes it with a policy, as the event file has it.
+func (v *venue) eventOf(ctx context.Context, name string, n int, policy string) (*event, error) {
 	if e := v.events[name]; e != nil {
 		return e, nil
 	}
 	v.b.progress.note(fmt.Sprintf("importing %d tickets", n))
 	plan := filepath.Join(v.dir, "event.yaml")
-	if err := os.WriteFile(plan, fmt.Appendf(nil, "name: %s\nticket_types: [{key: day}]\n", name), 0o600); err != nil {
+	if err := os.WriteFile(plan, fmt.Appendf(nil, "name: %s\nticket_types: [{key: day}]\npolicy: %s\n", name, policy), 0o600); err != nil {
 		return nil, fmt.Errorf("write event file: %w", err)
 	}
 	id, err := v.command(ctx, "event", "create", plan)
