@@ -146,14 +146,20 @@ const (
 	sqliteNotADB   = 26 // not a database, or an encrypted one
 )
 
-// damage marks an error of SQLite that says that the file is not a whole journal.
-func damage(err error) error {
+// sqliteCode is the primary result code of an error of SQLite; 0 for any other.
+func sqliteCode(err error) int {
 	var e *sqlite.Error
 	if errors.As(err, &e) {
-		switch e.Code() & 0xff {
-		case sqliteError, sqliteCorrupt, sqliteNotADB:
-			return fmt.Errorf("%w: %w", ErrCorrupt, err)
-		}
+		return e.Code() & 0xff
+	}
+	return 0
+}
+
+// damage marks an error of SQLite that says that the file is not a whole journal.
+func damage(err error) error {
+	switch sqliteCode(err) {
+	case sqliteError, sqliteCorrupt, sqliteNotADB:
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	return err
 }
@@ -161,8 +167,7 @@ func damage(err error) error {
 // unwritable tells a header that forbids writing, which is damage, from a file
 // system or a permission that does.
 func unwritable(path string, err error) error {
-	var e *sqlite.Error
-	if !errors.As(err, &e) || e.Code()&0xff != sqliteReadOnly || unix.Access(path, unix.W_OK) != nil {
+	if sqliteCode(err) != sqliteReadOnly || unix.Access(path, unix.W_OK) != nil {
 		return err
 	}
 	return fmt.Errorf("%w: its header forbids writing: %w", ErrCorrupt, err)
@@ -170,12 +175,7 @@ func unwritable(path string, err error) error {
 
 // unwritten marks an error of a disk that is full or fails.
 func unwritten(err error) error {
-	var e *sqlite.Error
-	code := 0
-	if errors.As(err, &e) {
-		code = e.Code() & 0xff
-	}
-	if code == sqliteIOErr || code == sqliteFull || errors.Is(err, unix.EIO) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+	if code := sqliteCode(err); code == sqliteIOErr || code == sqliteFull || errors.Is(err, unix.EIO) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 		return fmt.Errorf("%w: %w", ErrDisk, err)
 	}
 	return err

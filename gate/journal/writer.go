@@ -228,10 +228,16 @@ func (w *writer) transact(fn func() error) error {
 
 // checkpoint copies the log into the database file, so that the log starts over
 // at its beginning: the part of it that was ever used stays the same size.
-// Readers that hold it up are no error; the next call gets further.
+// Readers that hold it up are no error, and neither is a disk without room for what
+// the database file has to grow by: all of it stays in the log, which has its room,
+// and the next call gets further.
 func (w *writer) checkpoint(mode string) error {
 	var busy, logged, copied int64
 	err := w.conn.QueryRowContext(context.Background(), `PRAGMA wal_checkpoint(`+mode+`)`).Scan(&busy, &logged, &copied)
+	if sqliteCode(err) == sqliteFull {
+		w.retryAt = w.frames + w.frameMax()/8
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
