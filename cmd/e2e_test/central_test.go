@@ -142,6 +142,7 @@ type attendance struct {
 	Inside     int                   `json:"inside"`
 	Denied     int                   `json:"denied"`
 	Duplicates int                   `json:"duplicates"`
+	Doubles    int                   `json:"double_admissions"`
 	ByGate     map[string]gateTotals `json:"by_gate"`
 }
 

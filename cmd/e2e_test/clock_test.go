@@ -13,23 +13,57 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// wrongClock is laid over the sources of the gate program: it has whatever
-// clock the environment says.
+// wrongClock is laid over the sources of the gate program: it has whatever clock
+// the environment says, or the file that the environment names, so that it can jump
+// under way. As where somebody sets the clock of a machine, it is the wall clock that
+// is wrong; the monotonic reading goes on.
 const wrongClock = `package main
 
 import (
 	"os"
+	"strings"
 	"time"
+	"unsafe"
 )
 
 func wrongNow() time.Time {
-	d, err := time.ParseDuration(os.Getenv("E2E_CLOCK_IS_OFF_BY"))
+	text := os.Getenv("E2E_CLOCK_IS_OFF_BY")
+	if file := os.Getenv("E2E_CLOCK_FILE"); file != "" {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			panic(err)
+		}
+		text = strings.TrimSpace(string(b))
+	}
+	if text == "" {
+		return time.Now()
+	}
+	d, err := time.ParseDuration(text)
 	if err != nil {
 		panic(err)
 	}
-	return time.Now().Add(d)
+	now := time.Now()
+	// The first word of a time with a monotonic reading: a flag, 33 bits of seconds, 30 of nanoseconds.
+	wall := (*uint64)(unsafe.Pointer(&now))
+	*wall += uint64(d/time.Second) << 30
+	return now
 }
 `
+
+// clockOf gives a gate that is built with a wrong clock one that the test can set.
+func (g *gate) clockOf(t *testing.T) (set func(off time.Duration)) {
+	t.Helper()
+	require.NoError(t, house.wrongGate())
+	file := filepath.Join(g.dir, "clock")
+	set = func(off time.Duration) {
+		t.Helper()
+		require.NoError(t, os.WriteFile(file+".new", []byte(off.String()), 0o600))
+		require.NoError(t, os.Rename(file+".new", file))
+	}
+	set(0)
+	g.front = []string{"env", "E2E_CLOCK_FILE=" + file}
+	return set
+}
 
 // buildWrongGate builds the gate program with a clock that can be wrong, beside
 // the others, as "gate-wrong". Nothing else of it is changed: the machine has one
@@ -128,3 +162,97 @@ func TestAGateWhoseClockIsOffJudgesByCentrals(t *testing.T) {
 		})
 	}
 }
+
+// Somebody sets the clock of a gate by an hour while it runs, forward and back. It
+// measures the difference and goes on; its entries have the right time, in order.
+func TestAClockThatJumpsUnderWay(t *testing.T) {
+	t.Parallel()
+	now := time.Now().UTC()
+	e := theTown(t).newEvent(t, fmt.Sprintf("name: A\nticket_types: [{key: day, valid_from: %s, valid_until: %s}]\n",
+		now.Add(-30*time.Minute).Format(time.RFC3339), now.Add(30*time.Minute).Format(time.RFC3339)))
+	people := e.people(t, 6)
+	g := &gate{program: "gate-wrong", event: e, name: "North", lanes: []lane{mainIn(), {"N2", "main", "in"}}}
+	g.unpack(t)
+	set := g.clockOf(t)
+	g.flags = append(g.flags, "--heartbeat", "200ms")
+	g.enrol(t)
+	g.start(t)
+	g.untilSynced(t)
+	g.expect(t, "N1", people[0].code, "admit admitted")
+	for i, off := range []time.Duration{time.Hour, -time.Hour, 0} {
+		set(off)
+		until(t, "the gate to measure its clock", func() error {
+			if s := g.status(t); abs(s.ClockOffsetMS+off.Milliseconds()) > 5_000 {
+				return fmt.Errorf("%d ms", s.ClockOffsetMS)
+			}
+			return nil
+		})
+		g.expect(t, "N1", people[i+1].code, "admit admitted")
+		g.expect(t, "N2", people[i].code, "deny duplicate")
+	}
+	// Nobody can tell it what time it is, and it keeps the time that it had.
+	g.cable.pull()
+	for i, off := range []time.Duration{-time.Hour, time.Hour} {
+		set(off)
+		g.expect(t, "N2", people[i].code, "deny duplicate")
+		g.expect(t, "N1", people[i+4].code, "admit admitted")
+	}
+	g.cable.plug()
+	g.untilSynced(t)
+	for _, entry := range g.journal(t)[1:] {
+		at, err := time.Parse(time.RFC3339, entry.At)
+		require.NoError(t, err)
+		require.WithinDuration(t, time.Now(), at, time.Minute, "%+v", entry)
+	}
+	a := e.attendance(t)
+	require.Equal(t, 6, a.Admitted)
+	require.Zero(t, a.Doubles)
+}
+
+// A box without a clock of its own starts in 1970, and nobody can tell it the time.
+// It knows from its journal that it is later than that.
+func TestABoxWithoutAClockGoesOnFromItsJournal(t *testing.T) {
+	t.Parallel()
+	now := time.Now().UTC()
+	e := theTown(t).newEvent(t, fmt.Sprintf("name: A\nticket_types: [{key: day, valid_from: %s}]\n", now.Add(-time.Hour).Format(time.RFC3339)))
+	people := e.people(t, 3)
+	g := &gate{program: "gate-wrong", event: e, name: "North", lanes: []lane{mainIn(), {"N2", "main", "in"}}}
+	g.unpack(t)
+	set := g.clockOf(t)
+	g.enrol(t)
+	g.start(t)
+	g.untilSynced(t)
+	g.expect(t, "N1", people[0].code, "admit admitted")
+	g.untilSynced(t)
+	g.stop(t)
+
+	set(-time.Duration(now.Unix()) * time.Second)
+	g.cable.pull()
+	g.start(t)
+	g.expect(t, "N1", people[0].code, "deny duplicate")
+	g.expect(t, "N1", people[1].code, "admit admitted")
+	g.expect(t, "N2", people[1].code, "deny duplicate")
+	g.proc.kill() // as the power goes again
+	g.start(t)
+	g.expect(t, "N1", people[1].code, "deny duplicate")
+	last := time.Time{}
+	for _, entry := range g.journal(t) {
+		if entry.Kind == "genesis" {
+			continue // by the bare clock: nothing hangs on it
+		}
+		at, err := time.Parse(time.RFC3339, entry.At)
+		require.NoError(t, err)
+		require.False(t, at.Before(last), "the journal does not go back: %+v", entry)
+		last = at
+	}
+	require.WithinDuration(t, time.Now(), last, 2*time.Minute)
+	g.cable.plug()
+	g.untilSynced(t)
+	g.expect(t, "N1", people[2].code, "admit admitted")
+	g.untilSynced(t)
+	a := e.attendance(t)
+	require.Equal(t, 3, a.Admitted)
+	require.Zero(t, a.Doubles)
+}
+
+func abs(n int64) int64 { return max(n, -n) }

@@ -252,6 +252,7 @@ type Output struct {
 // goes backwards.
 func (n *Node) Step(now time.Time, in Input) Output {
 	var out Output
+	n.clock.hold(now)
 	switch in := in.(type) {
 	case Scan:
 		n.scan(now, in, &out)

@@ -268,6 +268,27 @@ func TestTimeOfEntriesNeverGoesBack(t *testing.T) {
 	}
 }
 
+// A box that starts in 1970 and cannot ask anybody knows from its journal that it is
+// later, and judges hours by that. It believes central more.
+func TestHoursAreNotJudgedFromBeforeTheLastEntry(t *testing.T) {
+	w := ready(t, func(c *node.Config) { c.Last = syncproto.HLCAt(start) })
+	from := start.Add(-time.Hour).Unix()
+	genuine := func(no syncproto.TicketNo) []byte {
+		return []byte(code(t, credential.Fields{Ticket: no, NotBefore: from}))
+	}
+	w.now = time.Unix(0, 0)
+	d := w.n.Verify(w.now, "", "", genuine(5001))
+	require.Equal(t, node.Admit, d.Decision, d.Reason)
+	require.Equal(t, start.UnixMilli(), d.At.UnixMilli())
+	w.now = w.now.Add(time.Minute)
+	require.Equal(t, start.Add(time.Minute).UnixMilli(), w.n.Verify(w.now, "", "", genuine(5001)).At.UnixMilli(), "time goes on")
+	w.scan(laneIn, string(genuine(5002)))
+	e := w.entries[len(w.entries)-1]
+	require.Equal(t, syncproto.KindAdmit, e.Kind)
+	require.Equal(t, start.Add(time.Minute).UnixMilli(), e.At+e.OffsetMS)
+	require.EqualValues(t, 60_000, e.ErrMS, "and says that it is a guess")
+}
+
 func TestVerifyLeavesNoTrace(t *testing.T) {
 	w := ready(t)
 	text := []byte(code(t, credential.Fields{Ticket: 1}))

@@ -151,6 +151,7 @@ func (n *Node) Verify(now time.Time, zone string, dir syncproto.Direction, text 
 // decide judges a code at a lane by what is known now, of peers' claims all or
 // those before b.
 func (n *Node) decide(now time.Time, l *laneState, text []byte, hash syncproto.CodeHash, b *bound) Decision {
+	n.clock.rise(now)
 	d := Decision{Decision: Deny, Code: hash, At: time.UnixMilli(n.clock.correct(now))}
 	switch {
 	case n.broken, n.locked:
