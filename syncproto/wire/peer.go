@@ -67,7 +67,7 @@ func (p *PeerReader) Next() (syncproto.PeerMessage, error) {
 	case errors.Is(err, bufio.ErrBufferFull):
 		return syncproto.PeerMessage{}, fmt.Errorf("%w: %w", errPeer, errLine)
 	case err != nil:
-		return syncproto.PeerMessage{}, fmt.Errorf("read from peer: %w", err)
+		return syncproto.PeerMessage{}, fmt.Errorf("read from peer: %w", within(err))
 	}
 	var f peerFrame
 	if err := json.Unmarshal(line, &f); err != nil {
@@ -90,13 +90,21 @@ func (p *PeerReader) events(n int) (*syncproto.PushRequest, error) {
 	}
 	p.body = p.body[:n]
 	if _, err := io.ReadFull(p.in, p.body); err != nil {
-		return nil, fmt.Errorf("read events from peer: %w", err)
+		return nil, fmt.Errorf("read events from peer: %w", within(err))
 	}
 	req, err := DecodePush(p.body)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errPeer, err)
 	}
 	return &req, nil
+}
+
+// within is an error within a frame, where an end is none.
+func within(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // checkPeer checks the limits of a message, when writing and again when reading.
