@@ -116,7 +116,7 @@ func checkPeer(m *syncproto.PeerMessage) error {
 			return fmt.Errorf("%w: claim out of range", errPeer)
 		}
 	case m.Answer != nil:
-		if tooLong(m.Answer.Lane) {
+		if tooLong(string(m.Answer.Reason), m.Answer.Lane) {
 			return fmt.Errorf("%w: answer out of range", errPeer)
 		}
 	case m.Vector != nil:

@@ -216,6 +216,7 @@ func TestPeerLimits(t *testing.T) {
 		"claim with a long zone":     claim(func(c *syncproto.Claim) { c.Zone += "x" }),
 		"claim with a NUL":           claim(func(c *syncproto.Claim) { c.Zone = "\x00" }),
 		"answer with a long lane":    answer(text+"x", ""),
+		"answer with a long reason":  answer("", text+"x"),
 		"vector of too many":         vector(chains+1, nil),
 		"vector from 0":              vector(1, func(c *syncproto.Chain) { c.First = 0 }),
 		"vector from too high":       vector(1, func(c *syncproto.Chain) { c.First = math.MaxInt64 + 1 }),
