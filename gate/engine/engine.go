@@ -46,6 +46,7 @@ type Engine struct {
 	broken chan struct{}
 	once   sync.Once
 	cause  error
+	bug    error // of a step that panicked
 }
 
 // New makes an Engine.
@@ -126,9 +127,13 @@ func (e *Engine) decide(lane int, text []byte, read time.Time) settled {
 func (e *Engine) step(now time.Time, in node.Input, look func(*node.Output)) (out node.Output, pending *journal.Pending, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if _, last := in.(node.JournalBroken); e.bug != nil && !last {
+		return node.Output{}, nil, e.bug // what it would decide nobody vouches for
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			out, err = node.Output{}, fmt.Errorf("step panicked: %v\n%s", p, debug.Stack())
+			e.bug = err
 			e.held.abandon(err)
 		}
 	}()

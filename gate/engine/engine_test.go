@@ -29,10 +29,14 @@ type bundle struct {
 	ticket  ed25519.PrivateKey
 	mu      sync.Mutex
 	acted   []node.Output
+	sent    []node.PeerSend
 }
 
 // setup makes an engine over a real journal, with tickets 1 to n on the roster.
-func setup(t *testing.T, n int) *bundle {
+func setup(t *testing.T, n int) *bundle { return setupWith(t, n, func(*node.Config, *node.Loaded) {}) }
+
+// setupWith lets the test change what the node is made of.
+func setupWith(t *testing.T, n int, change func(*node.Config, *node.Loaded)) *bundle {
 	seed := sha256.Sum256([]byte("key"))
 	b := &bundle{ticket: ed25519.NewKeyFromSeed(seed[:]), hasher: credential.NewHasher([]byte("k"))}
 	device, stream := uuid.New(), uuid.New()
@@ -50,8 +54,6 @@ func setup(t *testing.T, n int) *bundle {
 	for i := range lanes {
 		cfg.Lanes = append(cfg.Lanes, node.LaneConfig{Name: fmt.Sprint("N", i), Zone: "main", Direction: syncproto.In})
 	}
-	mind, err := node.New(cfg)
-	require.NoError(t, err)
 	loaded := node.Loaded{Rules: &syncproto.Rules{
 		Event: 1, Timezone: "UTC", Admits: true, Zones: []syncproto.Zone{{Name: "main"}},
 		Types: []syncproto.TicketType{{No: 1, Key: "day", Zones: []string{"main"}, EntriesTotal: 1, Reentry: syncproto.ReentryNone}},
@@ -61,14 +63,25 @@ func setup(t *testing.T, n int) *bundle {
 			No: syncproto.TicketNo(no), Rev: 1, Type: 1, Status: syncproto.StatusPaid, Code: b.hasher.Sum(b.code(t, no)),
 		})
 	}
+	change(&cfg, &loaded)
+	mind, err := node.New(cfg)
+	require.NoError(t, err)
 	mind.Restore(time.Now(), loaded)
-	b.engine, err = engine.New(engine.Config{Node: mind, Journal: b.journal, Stream: stream, Now: time.Now, Act: func(out node.Output) {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.acted = append(b.acted, out)
-	}})
+	b.engine, err = engine.New(engine.Config{Node: mind, Journal: b.journal, Stream: stream, Now: time.Now, Act: b.act, Send: b.send})
 	require.NoError(t, err)
 	return b
+}
+
+func (b *bundle) act(out node.Output) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.acted = append(b.acted, out)
+}
+
+func (b *bundle) send(msgs []node.PeerSend) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sent = append(b.sent, msgs...)
 }
 
 func (b *bundle) code(t *testing.T, no int) []byte {

@@ -23,13 +23,18 @@ func (w waits) add(token uint64) chan settled {
 	return wait
 }
 
-// settle answers a scan that was held, its entry on its way to the disk.
+// settle answers a scan that was held, its entry on its way to the disk. One that
+// was abandoned has its answer, and nothing is written for it.
 func (w waits) settle(s *node.Settled, j *journal.Journal) {
+	wait, held := w[s.Held]
+	if !held {
+		return
+	}
 	done := settled{decision: s.Decision, journal: s.Journal}
 	if s.Journal {
 		done.pending, done.err = j.Append(s.Entry)
 	}
-	w[s.Held] <- done
+	wait <- done
 	delete(w, s.Held)
 }
 
