@@ -19,7 +19,7 @@ type book struct {
 	answered int
 	gates    map[*gate]*gateCount
 	reasons  map[string]int // why lanes did not admit
-	apart    int            // used elsewhere while the cable was out, and refused
+	apart    int            // used elsewhere while the cable was out, and refused before it was back
 	problems []string
 	decide   []int64 // microseconds
 	durable  []int64 // of what was journalled
@@ -115,8 +115,8 @@ func (b *book) counts(g *gate) gateCount {
 	return *b.gates[g]
 }
 
-// totals are how many scans were presented and answered, and how many
-// refusals there were of tickets used while the cable was out.
+// totals are how many scans were presented and answered, and how many refusals
+// there were, while the cable was out, of tickets used at the other gate meanwhile.
 func (b *book) totals() (sent, answered, apart int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -6,9 +6,13 @@ import (
 	"time"
 )
 
-// settleTime is how long after its first use a ticket is tried at the other
-// gate: by then word of it has crossed, which takes a fraction of a second.
-const settleTime = 3 * time.Second
+// heardTime is how long after its first use a ticket is tried at the other gate
+// while the two hear each other, settleTime while only central can tell: by then
+// word of it has crossed, which takes milliseconds and a fraction of a second.
+const (
+	heardTime  = time.Second
+	settleTime = 3 * time.Second
+)
 
 // joinedTime is how long after the gates have caught up with central a ticket
 // that was used while they could not is tried at the other gate.
@@ -29,7 +33,7 @@ type scan struct {
 	reason string
 	visit  visit
 	ticket int  // index of a fresh ticket
-	apart  bool // used while the cable was out, and now tried at the other gate
+	apart  bool // used while the cable was out, and tried at the other gate before it was back
 }
 
 // A visit is what somebody wants with a code.
@@ -52,7 +56,7 @@ type use struct {
 
 // A crowd decides who comes next to which lane. It knows what a fair script has
 // to know: a ticket is tried at the other gate only when the gates had a way to
-// tell each other of it. It is safe for concurrent use.
+// tell each other of it, directly or through central. It is safe for concurrent use.
 type crowd struct {
 	mu      sync.Mutex
 	rng     *rand.Rand
@@ -63,8 +67,9 @@ type crowd struct {
 	uses    []use         // in the order of the answers
 	last    map[*lane]use
 	tried   map[trial]time.Time // when a used ticket was last presented there
-	cut     time.Time           // when the cable was pulled
-	joined  time.Time           // when the gates had caught up again; zero while apart
+	out     bool                // the cable is
+	cut     time.Time           // when it was pulled last
+	joined  time.Time           // when the gates had caught up again; zero from the cut on
 }
 
 // A trial is a used ticket at a lane. Within the same-code guard a lane repeats
@@ -111,7 +116,7 @@ func (c *crowd) next(l *lane, now time.Time) (scan, bool) {
 		if s, ok := c.used(l, twice, now); ok {
 			return s, true
 		}
-	case dice < 0.09+c.cheats(now):
+	case dice < 0.09+c.cheats():
 		if s, ok := c.used(l, elsewhere, now); ok {
 			return s, true
 		}
@@ -135,10 +140,10 @@ func (c *crowd) refused(l *lane, from []invalidCode) (scan, bool) {
 	return scan{lane: l, code: o.code, id: o.id, want: "deny", reason: o.reason, visit: invalid}, true
 }
 
-// cheats is the share of people who try the other gate: more of them just after
-// the gates were apart.
-func (c *crowd) cheats(now time.Time) float64 {
-	if !c.cut.IsZero() && !c.joined.IsZero() && now.Sub(c.joined) < 10*time.Second {
+// cheats is the share of people who try the other gate: more of them while central
+// cannot help.
+func (c *crowd) cheats() float64 {
+	if c.out {
 		return 0.30
 	}
 	return 0.07
@@ -166,17 +171,18 @@ func (c *crowd) held(l *lane, now time.Time) (scan, bool) {
 }
 
 // used presents a ticket that was admitted before: at the other lane of the gate
-// that admitted it, or at the other gate. Those admitted while the cable was out
-// come first, because they are the ones worth asking.
+// that admitted it, or at the other gate. While the cable is out, those admitted
+// since come first, because of these the other gate can have heard from its peer
+// alone.
 func (c *crowd) used(l *lane, how visit, now time.Time) (scan, bool) {
 	var apart, rest []use
 	for _, u := range c.uses {
 		sameGate := u.lane.gate == l.gate
 		switch {
-		case now.Sub(u.at) < settleTime, u.lane == l, sameGate != (how == twice):
+		case now.Sub(u.at) < heardTime, u.lane == l, sameGate != (how == twice):
 		case now.Sub(c.tried[trial{u.ticket, l}]) < guardTime:
-		case how == elsewhere && !c.crossed(u, now):
-		case how == elsewhere && c.whileCut(u):
+		case how == elsewhere && !c.crossed(u, l, now):
+		case how == elsewhere && c.out && u.at.After(c.cut):
 			apart = append(apart, u)
 		default:
 			rest = append(rest, u)
@@ -194,17 +200,18 @@ func (c *crowd) used(l *lane, how visit, now time.Time) (scan, bool) {
 	return scan{lane: l, code: t.code, id: t.id, want: "deny", reason: "duplicate", visit: how, apart: len(apart) > 0}, true
 }
 
-// crossed tells whether the other gate has had the time and the way to hear of
-// a use.
-func (c *crowd) crossed(u use, now time.Time) bool {
-	if c.joined.IsZero() {
+// crossed tells whether the gate of a lane has had the time and the way to hear of
+// a use: the gates hear each other, or it could come by way of central.
+func (c *crowd) crossed(u use, l *lane, now time.Time) bool {
+	switch {
+	case l.gate.seen().hears() && u.lane.gate.seen().hears():
+		return now.Sub(u.at) >= heardTime
+	case now.Sub(u.at) < settleTime:
+		return false
+	case c.joined.IsZero():
 		return u.at.Before(c.cut.Add(-settleTime))
 	}
 	return now.Sub(c.joined) >= joinedTime || u.at.Before(c.cut.Add(-settleTime))
-}
-
-func (c *crowd) whileCut(u use) bool {
-	return !c.cut.IsZero() && u.at.After(c.cut) && u.at.Before(c.joined)
 }
 
 // answered takes the answer that a lane gave to a scan.
@@ -225,12 +232,18 @@ func (c *crowd) answered(s scan, decision string, now time.Time) {
 // usesMax bounds how far back the crowd remembers.
 const usesMax = 2000
 
-// apart notes that the gates cannot hear each other from now on, together that
-// they can and have caught up.
+// apart notes that the gates cannot reach central from now on, back that the cable
+// is about to be, and together that they have caught up with central.
 func (c *crowd) apart(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.cut, c.joined = now, time.Time{}
+	c.out, c.cut, c.joined = true, now, time.Time{}
+}
+
+func (c *crowd) back() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out = false
 }
 
 func (c *crowd) together(now time.Time) {

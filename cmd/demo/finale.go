@@ -81,7 +81,7 @@ func (s finale) epilogue() {
 	_, _, apart := s.book.totals()
 	s.say("\n%s", s.bold("At the end"))
 	if apart > 0 {
-		s.say("  Tickets used while the cable was out were tried at the other gate afterwards and refused %d times.", apart)
+		s.say("  While the cable was out, tickets that one gate had let in meanwhile were refused at the other %d times.", apart)
 	}
 	s.say("  Other refusals: %s.", s.book.others())
 	s.say("  From the scanner's last byte to the decision: %v at the median, %v at the 99th percentile.", decide[0], decide[1])

@@ -38,6 +38,7 @@ type gateStatus struct {
 	Central    string   `json:"central"`
 	Unsent     int      `json:"unsent"`
 	CursorAgeS *float64 `json:"cursor_age_s"` // nil before the first roster
+	Heard      int      `json:"heard"`        // gates that it hears, itself included
 }
 
 // caughtUp tells whether the gate and central know of each other what there is
@@ -45,6 +46,9 @@ type gateStatus struct {
 func (s gateStatus) caughtUp() bool {
 	return s.Central == "online" && s.Unsent <= 5 && s.CursorAgeS != nil && *s.CursorAgeS < 2
 }
+
+// hears tells whether the gate hears the other one.
+func (s gateStatus) hears() bool { return s.Heard == bothGates }
 
 // decision is a line of the decision log.
 type decision struct {
@@ -63,7 +67,7 @@ func (g *gate) start(ctx context.Context, central, token, logDir string) error {
 	if _, err := output(ctx, nil, g.bin, "enrol", "--data", g.data, "--central", central, "--token", token); err != nil {
 		return err
 	}
-	args := []string{"run", "--data", g.data, "--listen", "127.0.0.1:0", "--log-decisions", g.decisionLog()}
+	args := []string{"run", "--data", g.data, "--listen", "127.0.0.1:0", "--log-decisions", g.decisionLog(), "--peer-listen", "127.0.0.1:0"}
 	for _, l := range g.lanes {
 		args = append(args, "--lane", l.flag())
 	}

@@ -7,7 +7,8 @@
 //
 // The programs are separate processes, started from the folder of this one and
 // spoken to only as an operator would: by their commands, their files and
-// their serial ports.
+// their serial ports. The cable is central's alone: the gates go on hearing each
+// other.
 package main
 
 import (

@@ -11,8 +11,11 @@ import (
 	"time"
 )
 
-// rosterMax bounds the wait for the gates to have all tickets.
-const rosterMax = time.Minute
+// Bounds of the waits for the gates to have all tickets, and to hear each other.
+const (
+	rosterMax = time.Minute
+	meshMax   = 15 * time.Second
+)
 
 // An opening is the part of a show before the doors open.
 type opening struct{ *show }
@@ -20,7 +23,7 @@ type opening struct{ *show }
 // setUp brings everything to the point where the doors open.
 func (s opening) setUp(ctx context.Context) error {
 	s.say("%s on this machine: central, two gates, four scanners.\nEverything is in %s%s.\n", s.bold("Gatehouse"), s.dir, s.fate())
-	for _, step := range []func(context.Context) error{s.openCentral, s.sell, s.openGates, s.awaitRoster} {
+	for _, step := range []func(context.Context) error{s.openCentral, s.sell, s.openGates, s.awaitRoster, s.awaitMesh} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -124,7 +127,7 @@ func (s opening) foreign(ctx context.Context) ([]ticket, error) {
 
 func (s opening) openGates(ctx context.Context) error {
 	since := time.Now()
-	for _, name := range []string{"A", "B"} {
+	for _, name := range [bothGates]string{"A", "B"} {
 		g := &gate{name: name, bin: filepath.Join(s.bin, "gate"), data: filepath.Join(s.dir, "gate-"+strings.ToLower(name))}
 		s.gates = append(s.gates, g)
 		for _, sc := range scanners()[2*len(s.gates)-2 : 2*len(s.gates)] {
@@ -170,5 +173,29 @@ func (s opening) awaitRoster(ctx context.Context) error {
 	}
 	_ = bar.Finish()
 	s.done(since, "both gates hold all %s tickets", thousands(s.tickets))
+	return nil
+}
+
+// awaitMesh waits until the gates hear each other.
+func (s opening) awaitMesh(ctx context.Context) error {
+	since := time.Now()
+	for _, g := range s.gates {
+		for {
+			status, err := g.ask(ctx)
+			if err != nil {
+				return err
+			}
+			if status.hears() {
+				break
+			}
+			if time.Since(since) > meshMax {
+				return fmt.Errorf("gate %s does not hear the other one after %v; its log is in %s", g.name, meshMax, filepath.Join(s.dir, "log"))
+			}
+			if !pause(ctx, 100*time.Millisecond) {
+				return ctx.Err()
+			}
+		}
+	}
+	s.done(since, "the gates hear each other, over connections of their own that central has no part in")
 	return nil
 }

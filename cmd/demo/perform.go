@@ -141,7 +141,7 @@ func (s performance) pull(ctx context.Context) {
 	s.cable.pull()
 	s.crowd.apart(time.Now())
 	s.say("  %s", s.bad("central's cable is pulled"))
-	s.say("  the gates cannot hear of each other now, so nobody tries a ticket at one that the other has just admitted")
+	s.say("  the gates still hear each other, so people try tickets at one that the other has just let in")
 	if s.await(ctx, offlineMax, func(g gateStatus) bool { return g.Central == "offline" }) {
 		s.say("  both gates say that central is offline, and go on admitting")
 	}
@@ -154,11 +154,12 @@ func (s performance) heal(ctx context.Context) {
 	for _, g := range s.gates {
 		waiting += g.seen().Unsent
 	}
+	s.crowd.back()
 	s.cable.heal()
 	s.say("  %s; some %d journal entries wait for it", s.good("central's cable is back"), waiting)
 	if s.await(ctx, joinMax, gateStatus.caughtUp) {
 		s.crowd.together(time.Now())
-		s.say("  both gates have caught up after %.1f s; tickets used meanwhile are now tried at the other gate", time.Since(since).Seconds())
+		s.say("  both gates have caught up after %.1f s", time.Since(since).Seconds())
 	}
 }
 

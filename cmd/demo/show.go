@@ -11,6 +11,9 @@ import (
 	"time"
 )
 
+// bothGates is how many gates the show has.
+const bothGates = 2
+
 // Patience with what should take a moment.
 const (
 	offlineMax = 5 * time.Second
