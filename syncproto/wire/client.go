@@ -44,7 +44,7 @@ type ClientConfig struct {
 }
 
 // Client is the half of the protocol at a gate. Each method is one exchange, or
-// two where central refused the first for its time. An error is a
+// up to three where central refused the first for its time. An error is a
 // [*syncproto.Error] that central signed, [syncproto.ErrUntrusted], or whatever
 // Do returned. It is safe for concurrent use.
 type Client struct {
@@ -298,12 +298,21 @@ func (c *Client) signed(method, target string, body []byte) exchange {
 	}
 }
 
+// clockTries is how often a request that is refused for its time is signed again.
+// The first refusal says what time it is at central; a hello may still be refused,
+// because the last one was signed by a clock that was ahead.
+const clockTries = 2
+
 // call makes an exchange. A refusal for the clock carries central's time: the
-// request is signed once more with it.
+// request is signed again with it.
 func (c *Client) call(ctx context.Context, x exchange) ([]byte, error) {
 	offset := c.offset.Load()
 	body, err := c.once(ctx, x, offset)
-	if refusal := syncproto.AsError(err); refusal != nil && refusal.Code == syncproto.CodeClock && refusal.ServerMS != 0 {
+	for range clockTries {
+		refusal := syncproto.AsError(err)
+		if refusal == nil || refusal.Code != syncproto.CodeClock || refusal.ServerMS == 0 {
+			break
+		}
 		offset = refusal.ServerMS - c.cfg.Now().UnixMilli()
 		if body, err = c.once(ctx, x, offset); err == nil {
 			c.offset.Store(offset)

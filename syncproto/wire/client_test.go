@@ -171,7 +171,22 @@ func TestClockIsAskedForOnceAndKept(t *testing.T) {
 	require.Equal(t, 1, asked, "the time is not believed unsigned")
 	_, err = liar.Hello(t.Context(), syncproto.HelloRequest{Incarnation: syncprototest.ID("inc")})
 	require.Equal(t, syncproto.CodeClock, codeOf(t, err))
-	require.Equal(t, 3, asked, "and in a hello once")
+	require.Equal(t, 4, asked, "and in a hello twice")
+}
+
+// A clock that was ahead when the last hello was signed, and is right again: what
+// the client learnt of it before is wrong now, and central's time itself is before
+// that of the last hello.
+func TestAHelloGetsThroughAfterTheClockWasPutRight(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	off := -time.Hour
+	c := r.newClient(t, func(c *wire.ClientConfig) { c.Now = func() time.Time { return atNoon().Add(off) } })
+	for _, step := range []time.Duration{-time.Hour, 4*time.Minute - time.Hour, 0} {
+		off = step
+		_, err := c.Hello(t.Context(), syncproto.HelloRequest{Incarnation: syncprototest.ID("inc")})
+		require.NoError(t, err, "clock off by %s", step)
+	}
 }
 
 func TestManifestAndPageOfAnotherStreamAreRefused(t *testing.T) {
