@@ -43,19 +43,24 @@ type MemoryConfig struct {
 // rest of central would do; what gates do goes through [Memory.Service], or
 // through [Memory.Doer] from end to end. It is safe for concurrent use.
 type Memory struct {
-	cfg      MemoryConfig
-	id       uuid.UUID
+	cfg MemoryConfig
+	id  uuid.UUID
+	mu  sync.Mutex
+	keys
+	epoch   uuid.UUID
+	events  map[syncproto.EventNo]*event
+	tokens  map[syncproto.Hash]*enrolToken
+	devices map[uuid.UUID]*device
+	chains  map[uuid.UUID]*chain
+	blobs   map[syncproto.Hash][]byte
+	kept    []Quarantined
+}
+
+// keys are what central signs with, and what it tells gates of it.
+type keys struct {
 	online   ed25519.PrivateKey
 	onlineID syncproto.KeyID
 	trust    syncproto.TrustBundle
-	mu       sync.Mutex
-	epoch    uuid.UUID
-	events   map[syncproto.EventNo]*event
-	tokens   map[syncproto.Hash]*enrolToken
-	devices  map[uuid.UUID]*device
-	chains   map[uuid.UUID]*chain
-	blobs    map[syncproto.Hash][]byte
-	kept     []Quarantined
 }
 
 // Quarantined is a push that could not be read.
@@ -89,7 +94,7 @@ func NewMemory(cfg MemoryConfig) (*Memory, error) {
 		return nil, errors.New("central in memory: Name, Now and Rand are required")
 	}
 	m := &Memory{
-		cfg: cfg, id: ID("central " + cfg.Name), online: Key("online " + cfg.Name), onlineID: 1, epoch: ID("epoch of " + cfg.Name),
+		cfg: cfg, id: ID("central " + cfg.Name), keys: keys{online: Key("online " + cfg.Name), onlineID: 1}, epoch: ID("epoch of " + cfg.Name),
 		events: map[syncproto.EventNo]*event{}, tokens: map[syncproto.Hash]*enrolToken{},
 		devices: map[uuid.UUID]*device{}, chains: map[uuid.UUID]*chain{}, blobs: map[syncproto.Hash][]byte{},
 	}

@@ -87,14 +87,19 @@ func (m Database) SealBegin(no syncproto.EventNo) (*Sealing, error) {
 	return &Sealing{m: m.Memory, ev: ev, rows: ev.log.visible()}, nil
 }
 
-// Drop loses the rows that fn names by their place in the order of writing and
-// the kind of their subject: what a central with a bug would never seal.
-func (s *Sealing) Drop(fn func(place int64, kind syncproto.RecordKind) bool) {
+// Drop loses the rows that fn names by their place in the order of writing, the
+// kind of their subject and, for an entry, which one it is: what a central with a
+// bug would never seal.
+func (s *Sealing) Drop(fn func(place int64, kind syncproto.RecordKind, entry syncproto.Ref) bool) {
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
 	lost := map[int64]bool{}
 	for _, r := range s.rows {
-		lost[r.id] = fn(r.id, r.subject.kind)
+		entry := syncproto.Ref{}
+		if r.subject.kind == syncproto.RecordEntry {
+			entry = syncproto.Ref{Incarnation: r.subject.id, Seq: r.subject.no}
+		}
+		lost[r.id] = fn(r.id, r.subject.kind, entry)
 	}
 	gone := func(r outboxRow) bool { return lost[r.id] }
 	s.rows = slices.DeleteFunc(s.rows, gone)
@@ -117,6 +122,7 @@ func (m Database) Unsealed(no syncproto.EventNo) int {
 
 // Backup is a copy of everything that a Memory stores.
 type Backup struct {
+	keys
 	epoch   uuid.UUID
 	events  map[syncproto.EventNo]*event
 	tokens  map[syncproto.Hash]*enrolToken
@@ -124,12 +130,11 @@ type Backup struct {
 	chains  map[uuid.UUID]*chain
 }
 
-// Backup copies what is committed. Central's keys are not in it; they are derived
-// from its name.
+// Backup copies what is committed, central's keys included.
 func (m Database) Backup() *Backup {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return copyStored(&Backup{epoch: m.epoch, events: m.events, tokens: m.tokens, devices: m.devices, chains: m.chains})
+	return copyStored(&Backup{keys: m.keys, epoch: m.epoch, events: m.events, tokens: m.tokens, devices: m.devices, chains: m.chains})
 }
 
 // Restore puts b in place of what is stored: a restore from a backup, or a
@@ -139,13 +144,13 @@ func (m Database) Restore(b *Backup) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b = copyStored(b)
-	m.epoch, m.events, m.tokens, m.devices, m.chains = b.epoch, b.events, b.tokens, b.devices, b.chains
+	m.keys, m.epoch, m.events, m.tokens, m.devices, m.chains = b.keys, b.epoch, b.events, b.tokens, b.devices, b.chains
 }
 
 // copyStored copies deeply: rows that may change in place are never shared.
 func copyStored(b *Backup) *Backup {
 	out := &Backup{
-		epoch: b.epoch, events: map[syncproto.EventNo]*event{}, tokens: map[syncproto.Hash]*enrolToken{},
+		keys: b.keys, epoch: b.epoch, events: map[syncproto.EventNo]*event{}, tokens: map[syncproto.Hash]*enrolToken{},
 		devices: map[uuid.UUID]*device{}, chains: map[uuid.UUID]*chain{},
 	}
 	for no, ev := range b.events {
