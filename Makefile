@@ -23,6 +23,8 @@ RACE_PKGS := $(patsubst %,./%/...,$(wildcard $(RACE_DIRS)))
 
 DEMO_SECONDS ?=
 FUZZTIME ?= 10s
+SEEDS ?= 2000
+SEED ?= 1
 SOAK_SECONDS ?= 1800
 SOAK_COUNT ?= 20
 BENCHFLAGS ?=
@@ -89,6 +91,14 @@ ifneq ($(wildcard cmd/gatebench),)
 	@bin/gatebench --quick
 endif
 
+.PHONY: sim
+sim: ## Play SEEDS (2000) simulated fleets from SEED (1) on, and see that the simulator finds every bug of its bank
+	@scripts/install-deps.sh go
+	@mkdir -p bin
+	@CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/fleetsim
+	@bin/fleetsim --seeds $(SEEDS) --start $(SEED)
+	@bin/fleetsim --bugs
+
 .PHONY: lint
 lint: ## Check format, vet, and golangci-lint with staticcheck
 	@scripts/install-deps.sh go
@@ -109,9 +119,10 @@ verify: ## Check that go.mod and go.sum are tidy and that the modules are what t
 	cd tools && go mod tidy -diff && go mod verify
 
 .PHONY: soak
-soak: ## Run the long checks: races SOAK_COUNT (20) times over, 2000 kills, 200 failing writes, fuzzing for 5m, the demo for SOAK_SECONDS (1800)
+soak: ## Run the long checks: races SOAK_COUNT (20) times over, 2000 kills, 200 failing writes, 200,000 simulated fleets, fuzzing for 5m, the demo for SOAK_SECONDS (1800)
 	@$(MAKE) test/race TESTFLAGS="-count=$(SOAK_COUNT) -timeout=0"
 	@$(MAKE) test/hard KILLS=2000 FAULTS=200 FAULTS_DRAWN=0
+	@$(MAKE) sim SEEDS=200000 SEED=$$RANDOM$$RANDOM
 	@$(MAKE) fuzz FUZZTIME=5m
 	@$(MAKE) demo DEMO_SECONDS=$(SOAK_SECONDS)
 
