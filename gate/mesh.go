@@ -9,10 +9,13 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/google/uuid"
+
 	"gatehouse/gate/carry"
 	"gatehouse/gate/engine"
 	"gatehouse/gate/node"
 	"gatehouse/gate/peer"
+	"gatehouse/gate/shelf"
 	"gatehouse/syncproto"
 )
 
@@ -51,6 +54,7 @@ func (c *PeerConfig) Check() error {
 type meshwork struct {
 	gate   *Gate
 	store  *carry.Store
+	shelf  *shelf.Shelf
 	mesh   *peer.Mesh
 	socket net.Listener
 	addrs  []string
@@ -72,6 +76,9 @@ func (w *meshwork) open(ctx context.Context) error {
 		return err
 	}
 	w.store = store
+	if w.shelf, err = shelf.Open(filepath.Join(g.cfg.Dir, chunkDir)); err != nil {
+		return err
+	}
 	return w.listen()
 }
 
@@ -128,7 +135,7 @@ func (w *meshwork) join(e *engine.Engine, own peer.Entries) error {
 		return nil
 	}
 	cfg := peer.Config{
-		Device: g.id.Device, Key: g.id.Key(), Roster: e.Gates(), Feed: e.Feed, Journal: own, Store: w.store, Socket: w.socket,
+		Device: g.id.Device, Key: g.id.Key(), Roster: e.Gates(), Feed: e.Feed, Journal: own, Store: w.store, Shelf: w.shelf, Socket: w.socket,
 		Static: g.cfg.Peer.Static, Timing: g.cfg.Peer.Timing, Rand: g.cfg.Jitter, Logger: g.cfg.Logger,
 	}
 	if g.cfg.Peer.Multicast {
@@ -144,6 +151,14 @@ func (w *meshwork) send(msgs []node.PeerSend) {
 	if w.mesh != nil {
 		w.mesh.Send(msgs)
 	}
+}
+
+// fetch asks a peer for what central signed.
+func (w *meshwork) fetch(ctx context.Context, from uuid.UUID, f syncproto.Fetch) ([]byte, error) {
+	if w.mesh == nil {
+		return nil, errors.New("this gate has no mesh")
+	}
+	return w.mesh.Fetch(ctx, from, f)
 }
 
 // act does what a step asks of the mesh, and tells staff what it found.
@@ -169,6 +184,9 @@ func (w *meshwork) close() error {
 	}
 	if w.store != nil {
 		err = errors.Join(err, w.store.Close())
+	}
+	if w.shelf != nil {
+		err = errors.Join(err, w.shelf.Close())
 	}
 	return err
 }

@@ -151,6 +151,7 @@ func (g *Gate) nodeConfig(ctx context.Context, s *session) (node.Config, error) 
 		Guard: g.cfg.Guard, Incarnation: j.Incarnation(), NextSeq: j.Last().Seq + 1, Last: j.LastT(), Parent: j.Parent(),
 		Journal: marks, Ratchet: g.id.Ratchet, Withdrawn: g.id.Withdrawn, Jitter: g.cfg.Jitter, Timing: g.cfg.Timing, App: g.cfg.App,
 	}
+	cfg.Gates = g.id.Gates
 	if err := s.peers.configure(ctx, &cfg); err != nil {
 		return node.Config{}, err
 	}
@@ -199,23 +200,24 @@ func loadReplica(ctx context.Context, cfg replica.Config) (*replica.Replica, *no
 
 func (s *session) openSyncer(rep *replica.Replica) error {
 	g := s.gate
-	client, err := NewClient(g.id, g.cfg, func() *syncproto.TrustBundle {
+	trust := func() *syncproto.TrustBundle {
 		if t := s.engine.Trust(); t != nil {
 			return t
 		}
 		return &g.id.Trust
-	})
+	}
+	client, err := NewClient(g.id, g.cfg, trust)
 	if err != nil {
 		return err
 	}
 	s.client = client
 	cfg := syncer.Config{
-		Client: client, Feed: s.engine.Feed, Journal: s.chains, Stream: g.id.Stream,
+		Client: client, Feed: s.engine.Feed, Journal: s.chains, Stream: g.id.Stream, Trust: trust,
 		ReplicaConfig: g.replicaConfig(), Replica: rep, ChunkDir: filepath.Join(g.cfg.Dir, chunkDir),
 		Ratchet: s.kept, SaveRatchet: s.saveSession, SaveWithdrawn: s.saveWithdrawn, Vitals: s.vitals, Timeout: g.cfg.Timeout, Now: g.cfg.Now, Logger: g.cfg.Logger,
 	}
 	if s.peers.store != nil {
-		cfg.Carried = s.peers.store
+		cfg.Carried, cfg.Shelf, cfg.Neighbour = s.peers.store, s.peers.shelf, s.peers.fetch
 	}
 	s.syncer = syncer.New(cfg)
 	return nil
@@ -254,6 +256,7 @@ func (s *session) saveSession(ratchet string) error {
 	if t := s.engine.Trust(); t != nil {
 		next.Trust = *t
 	}
+	next.Gates = s.engine.Gates().Records()
 	if err := next.Save(g.cfg.Dir); err != nil {
 		return err
 	}

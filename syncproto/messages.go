@@ -24,6 +24,9 @@ type EnrolReply struct {
 	Stream  uuid.UUID   `json:"stream"`
 	Trust   TrustBundle `json:"trust"`
 	HashKey []byte      `json:"hash_key"` // event hash key sealed to BoxKey, see SealTo
+	// Gates are those of the event, this one included: a new box can have its first
+	// roster of a neighbour while central is away.
+	Gates []DeviceRecord `json:"gates,omitempty"`
 }
 
 // HelloRequest opens a conversation. It states which history the gate has.
@@ -120,6 +123,9 @@ type Page struct {
 	Head     int64     `json:"head"`
 	ServerMS int64     `json:"server_ms"`
 	Records  []Record  `json:"-"`
+	// Raw is the page as central signed it, to be handed on to peers; nil for one that
+	// was not read from bytes.
+	Raw []byte `json:"-"`
 }
 
 // PageFooter closes a page. Sum is the SHA-256 of the record lines, Sig the

@@ -22,6 +22,9 @@ const (
 	// ClaimWaitMax bounds the wait for peers that an event may ask for. A claim has
 	// to live longer than it is waited for.
 	ClaimWaitMax = time.Second
+	// PieceBytesMax bounds a piece of what central signed and a peer hands on. It is
+	// small, so that a claim never waits long behind one.
+	PieceBytesMax = 64 << 10
 	// PeerAddrsMax bounds the addresses that a gate tells of itself.
 	PeerAddrsMax = 4
 	// HomeNotice is how long after a gate joined, or was revoked, it becomes or
@@ -39,6 +42,8 @@ type PeerMessage struct {
 	Release *Release     `json:"release,omitempty"`
 	Vector  *Vector      `json:"vector,omitempty"`
 	Want    *Want        `json:"want,omitempty"`
+	Fetch   *Fetch       `json:"fetch,omitempty"`
+	Piece   *Piece       `json:"piece,omitempty"`
 	// Events are entries of a journal, with the bytes, limits and signatures of a
 	// push to central. On the line their length comes before them; see package wire.
 	Events *PushRequest `json:"-"`
@@ -115,4 +120,24 @@ type Want struct {
 	Device      uuid.UUID `json:"device"`
 	Incarnation uuid.UUID `json:"inc"`
 	First       uint64    `json:"first"`
+}
+
+// Fetch asks for something that central signed, as the peer has it: a manifest, a
+// chunk of its snapshot, or a page. The answer is pieces.
+type Fetch struct {
+	ID       uint64 `json:"id"`
+	Manifest bool   `json:"manifest,omitempty"`
+	Chunk    Hash   `json:"chunk,omitzero"`
+	// After asks for the page that goes on after this position of central's log, where
+	// neither of the others is set.
+	After int64 `json:"after,omitempty"`
+}
+
+// Piece is a part of what was fetched.
+type Piece struct {
+	ID   uint64 `json:"id"`
+	Last bool   `json:"last,omitempty"`
+	// None: the peer does not have it.
+	None bool   `json:"none,omitempty"`
+	Data []byte `json:"-"` // on the line, its length comes before it
 }

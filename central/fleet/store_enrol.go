@@ -177,7 +177,27 @@ func (s *Service) enrolReply(ctx context.Context, d Device) (syncproto.EnrolRepl
 	if err != nil {
 		return syncproto.EnrolReply{}, err
 	}
-	return syncproto.EnrolReply{Device: d.ID, Name: d.Name, Event: d.Event, Stream: event.Stream, Trust: trust, HashKey: hashKey}, nil
+	gates, err := s.Gates(ctx, d.Event)
+	if err != nil {
+		return syncproto.EnrolReply{}, err
+	}
+	reply := syncproto.EnrolReply{Device: d.ID, Name: d.Name, Event: d.Event, Stream: event.Stream, Trust: trust, HashKey: hashKey}
+	for i := range gates {
+		reply.Gates = append(reply.Gates, gates[i].record())
+	}
+	return reply, nil
+}
+
+// record is the gate as the others know it.
+func (d *Device) record() syncproto.DeviceRecord {
+	r := syncproto.DeviceRecord{
+		Device: d.ID, Rev: d.Rev, Name: d.Name, Key: d.Key, Revoked: d.Revoked(), Trusted: d.Trusted,
+		Addrs: d.PeerAddrs, EnrolledAt: d.EnrolledAt.UnixMilli(),
+	}
+	if d.Revoked() {
+		r.RevokedAt = d.RevokedAt.UnixMilli()
+	}
+	return r
 }
 
 // SealedHashKey is the hash key of a gate's event as only that gate can read it.

@@ -260,6 +260,13 @@ func (g Gates) Members() []node.Member {
 	return g.e.cfg.Node.Gates().Members()
 }
 
+// Records are all gates of the event.
+func (g Gates) Records() []syncproto.DeviceRecord {
+	g.e.mu.Lock()
+	defer g.e.mu.Unlock()
+	return g.e.cfg.Node.Gates().Records()
+}
+
 // Device is a gate of the event, also one that was revoked.
 func (g Gates) Device(id uuid.UUID) (syncproto.DeviceRecord, bool) {
 	g.e.mu.Lock()

@@ -42,6 +42,9 @@ type Identity struct {
 	Trust      syncproto.TrustBundle `json:"trust"`
 	HashKey    []byte                `json:"hash_key"` // as sealed to BoxPublic
 	Ratchet    string                `json:"ratchet"`
+	// Gates are the event's gates as they were known last: neighbours are found with
+	// them where the replica is lost and central is away.
+	Gates []syncproto.DeviceRecord `json:"gates,omitempty"`
 	// Withdrawn is why central withdrew this gate; empty for one in good standing.
 	Withdrawn string `json:"withdrawn,omitempty"`
 }
@@ -132,7 +135,7 @@ func Enrol(ctx context.Context, cfg EnrolConfig) (*Identity, error) {
 		return nil, fmt.Errorf("enrol at %s: %w", cfg.Central, err)
 	}
 	id.Device, id.Name, id.Central, id.Event, id.Stream = reply.Device, reply.Name, cfg.Central, reply.Event, reply.Stream
-	id.Pinned, id.Trust, id.HashKey = cfg.Token.Root, reply.Trust, reply.HashKey
+	id.Pinned, id.Trust, id.HashKey, id.Gates = cfg.Token.Root, reply.Trust, reply.HashKey, reply.Gates
 	if _, err := id.OpenHashKey(); err != nil {
 		return nil, err
 	}

@@ -11,6 +11,10 @@ import (
 // answer takes what came of a call.
 func (n *Node) answer(now time.Time, a Answer, out *Output) {
 	kind := a.Call.Kind
+	if kind == CallBorrow {
+		n.mesh.borrowed(now, a, n, out)
+		return
+	}
 	if a.Err != nil {
 		n.refused(now, kind, a, out)
 		return
@@ -95,15 +99,20 @@ func (n *Node) page(now time.Time, a Answer, out *Output) {
 		l.failed(now, CallChanges, 0)
 		return
 	}
+	l.take(now, p, n, out)
+	n.courier.spare(out)
+	l.done(now, CallChanges, 0)
+}
+
+// take applies a page that goes on from here.
+func (l *link) take(now time.Time, p *syncproto.Page, n *Node, out *Output) {
 	fresh := n.know.apply(p.Records, func(e *syncproto.EntryRecord) { n.courier.heardOf(now, e) })
 	n.lanes.settle(n.know.rules)
 	for _, e := range fresh {
 		n.alarms.look(now, e, out)
 	}
-	l.cursor, l.seq, l.head, l.serverMS, l.pageAt = p.Next, p.To, p.Head, p.ServerMS, now
+	l.cursor, l.seq, l.head, l.serverMS, l.pageAt = p.Next, p.To, max(p.Head, p.To), p.ServerMS, now
 	out.Store = p
-	n.courier.spare(out)
-	l.done(now, CallChanges, 0)
 }
 
 // Own adds an entry of this box's journal, at start, before Restore.

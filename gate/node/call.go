@@ -8,7 +8,7 @@ import (
 	"gatehouse/syncproto"
 )
 
-// CallKind names a conversation with central. Each kind has at most one call
+// CallKind names a conversation with central, or in its place. Each kind has at most one call
 // under way, and none waits for another: a push that hangs never delays a page.
 type CallKind uint8
 
@@ -20,14 +20,16 @@ const (
 	CallPush
 	CallHeartbeat
 	CallLease
+	// CallBorrow asks a peer for what central signed, while central is away.
+	CallBorrow
 
 	// CallKinds is how many there are.
-	CallKinds = int(CallLease) + 1
+	CallKinds = int(CallBorrow) + 1
 )
 
 // String is the conversation's name, for logs and metrics.
 func (k CallKind) String() string {
-	return [...]string{"hello", "snapshot", "changes", "push", "heartbeat", "lease"}[k]
+	return [...]string{"hello", "snapshot", "changes", "push", "heartbeat", "lease", "borrow"}[k]
 }
 
 // Call is a message to send. The field that Kind names is set. The shell answers
@@ -39,6 +41,16 @@ type Call struct {
 	Push      PushRange
 	Heartbeat syncproto.HeartbeatRequest
 	Lease     syncproto.LeaseRequest
+	Borrow    Borrow
+}
+
+// Borrow is what to ask a peer for: a snapshot, or else the page that goes on
+// after a position. It is answered with Loaded or with Page, verified as if it had
+// come from central.
+type Borrow struct {
+	From     uuid.UUID
+	Snapshot bool
+	After    int64
 }
 
 // PushRange says which entries to push: those of one incarnation from First, as

@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"crypto/ed25519"
+	"maps"
 	"slices"
 
 	"github.com/google/uuid"
@@ -48,6 +49,13 @@ func (g *Gates) Members() []Member {
 func (g *Gates) Device(id uuid.UUID) (rec syncproto.DeviceRecord, ok bool) {
 	rec, ok = g.byID[id]
 	return rec, ok
+}
+
+// Records are all of them, in the order of their ids.
+func (g *Gates) Records() []syncproto.DeviceRecord {
+	out := slices.Collect(maps.Values(g.byID))
+	slices.SortFunc(out, func(a, b syncproto.DeviceRecord) int { return bytes.Compare(a.Device[:], b.Device[:]) })
+	return out
 }
 
 func (g *Gates) name(id uuid.UUID) string { return g.byID[id].Name }

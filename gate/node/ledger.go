@@ -30,11 +30,15 @@ type ledger struct {
 }
 
 func newLedger(cfg Config) ledger {
-	return ledger{
+	k := ledger{
 		device: cfg.Device, event: cfg.Event, pinned: cfg.Pinned, roster: &Roster{},
 		history: map[syncproto.TicketNo]*history{}, gates: newGates(cfg.Device),
 		desk: newDesk(cfg),
 	}
+	for _, d := range cfg.Gates {
+		k.gates.set(d)
+	}
+	return k
 }
 
 // identify finds the ticket that a code is of and whether the code is good for

@@ -100,6 +100,8 @@ func (l *link) next(now time.Time, n *Node, out *Output) {
 		l.start(now, n, out, CallHeartbeat, true)
 		l.start(now, n, out, CallLease, wanted(n, now) != nil)
 	}
+	_, lent := n.mesh.lender(now, l)
+	l.start(now, n, out, CallBorrow, lent)
 }
 
 // start issues a call of a kind that is wanted, due and not under way.
@@ -138,6 +140,8 @@ func (l *link) make(now time.Time, n *Node, kind CallKind) Call {
 		}
 		o := n.courier.due(now)
 		c.Push = PushRange{Incarnation: o.inc, First: max(o.acked+1, o.first), Limits: l.limits, Carried: true}
+	case CallBorrow:
+		c.Borrow, _ = n.mesh.lender(now, l)
 	case CallHeartbeat:
 		c.Heartbeat = syncproto.HeartbeatRequest{
 			Incarnation: n.cfg.Incarnation, Unsent: l.unsent(), Cursor: l.cursor, ClockMS: now.UnixMilli(),

@@ -88,6 +88,7 @@ type mesh struct {
 
 	spread uint64 // the open incarnation was given out up to here
 	began  time.Time
+	turn   int // whose it is to lend
 
 	ping, vector beat
 }
@@ -113,6 +114,8 @@ type peer struct {
 	online    bool      // by its own word
 	onlineAt  time.Time // when it last said so, or came up
 	claims    int       // of it, within the last ClaimTTL
+	cursor    syncproto.Cursor
+	aheadAt   time.Time // since when its roster was further than ours; zero when it is not
 }
 
 func newMesh(cfg Config) mesh {
@@ -194,6 +197,7 @@ func (m *mesh) said(now time.Time, in PeerSaid, n *Node, out *Output) {
 		n.claims.released(in.From, msg.Release)
 	case msg.Vector != nil:
 		p.say(now, msg.Vector.Online)
+		p.place(now, msg.Vector.Cursor, &n.link)
 		n.courier.compare(now, in.From, msg.Vector, out)
 	case msg.Want != nil:
 		n.courier.serve(in.From, msg.Want, out)

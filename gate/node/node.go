@@ -72,6 +72,9 @@ type Config struct {
 	// which the event's partition policy then governs.
 	Mesh       bool
 	MeshTiming MeshTiming
+	// Gates are the gates of the event as they were known last, for a box without a
+	// roster.
+	Gates []syncproto.DeviceRecord
 	// PeerAddrs are host:port at which this gate listens for its peers.
 	PeerAddrs []string
 	// Carried is what the carry store holds; its entries come by Hear.

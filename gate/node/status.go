@@ -114,7 +114,7 @@ func (n *Node) Status(now time.Time) Status {
 	s.Policy, s.Carried, s.Alarms = n.know.policy, n.courier.carried(), n.alarms.count
 	s.Caught = l.greeted && !l.needSnapshot && l.seq >= l.head
 	for i := range l.talks {
-		s.Failing = s.Failing || l.talks[i].failures > 0
+		s.Failing = s.Failing || CallKind(i) != CallBorrow && l.talks[i].failures > 0
 	}
 	switch {
 	case !l.pageAt.IsZero():

@@ -22,6 +22,8 @@ type conn struct {
 	dialled bool // by this side
 	tls     *tls.Conn
 	out     chan []byte
+	pieces  chan []byte // sent when nothing else is to be
+	asked   chan syncproto.Fetch
 	gone    chan struct{}
 	once    sync.Once
 }
@@ -56,7 +58,10 @@ func (m *Mesh) hold(ctx context.Context, t *tls.Conn, dialled bool) (err error) 
 	if err != nil {
 		return errors.Join(err, t.NetConn().Close())
 	}
-	c := &conn{peer: peer, dialled: dialled, tls: t, out: make(chan []byte, queueMax), gone: make(chan struct{})}
+	c := &conn{
+		peer: peer, dialled: dialled, tls: t, out: make(chan []byte, queueMax), pieces: make(chan []byte, piecesMax),
+		asked: make(chan syncproto.Fetch, fetchesMax), gone: make(chan struct{}),
+	}
 	stop := context.AfterFunc(ctx, c.close)
 	defer stop()
 	defer c.close()
@@ -85,9 +90,10 @@ func (m *Mesh) hold(ctx context.Context, t *tls.Conn, dialled bool) (err error) 
 	for _, msg := range first {
 		m.cfg.Feed(node.PeerSaid{From: peer.Device, Msg: msg})
 	}
-	var writer sync.WaitGroup
-	writer.Go(func() { c.write(m.cfg.Timing.Write) })
-	defer writer.Wait()
+	var workers sync.WaitGroup
+	workers.Go(func() { c.write(m.cfg.Timing.Write) })
+	workers.Go(func() { m.lend(c) })
+	defer workers.Wait()
 	defer c.close()
 	return m.read(c, in)
 }
@@ -104,17 +110,17 @@ func reason(ctx context.Context, err error) string {
 	return err.Error()
 }
 
-// write sends what is queued, as much at a time as there is.
+// write sends what is queued, as much at a time as there is, and a piece when
+// there is nothing else.
 func (c *conn) write(within time.Duration) {
 	defer c.close()
 	var batch []byte
 	for {
-		select {
-		case <-c.gone:
+		frame, ok := c.next()
+		if !ok {
 			return
-		case frame := <-c.out:
-			batch = append(batch[:0], frame...)
 		}
+		batch = append(batch[:0], frame...)
 		for more := true; more && len(batch) < syncproto.PushBytesMax; {
 			select {
 			case frame := <-c.out:
@@ -129,6 +135,23 @@ func (c *conn) write(within time.Duration) {
 		if _, err := c.tls.Write(batch); err != nil {
 			return
 		}
+	}
+}
+
+// next waits for a frame to send; false when the connection is gone.
+func (c *conn) next() ([]byte, bool) {
+	select {
+	case frame := <-c.out:
+		return frame, true
+	default:
+	}
+	select {
+	case <-c.gone:
+		return nil, false
+	case frame := <-c.out:
+		return frame, true
+	case frame := <-c.pieces:
+		return frame, true
 	}
 }
 
@@ -152,7 +175,17 @@ func (m *Mesh) read(c *conn, in *wire.PeerReader) error {
 				return fmt.Errorf("entries of gate %s: %w", owner.Name, err)
 			}
 		}
-		m.cfg.Feed(node.PeerSaid{From: c.peer.Device, Msg: msg})
+		switch {
+		case msg.Piece != nil:
+			m.loans.take(c.peer.Device, msg.Piece)
+		case msg.Fetch != nil:
+			select {
+			case c.asked <- *msg.Fetch:
+			default: // it asks again
+			}
+		default:
+			m.cfg.Feed(node.PeerSaid{From: c.peer.Device, Msg: msg})
+		}
 	}
 }
 

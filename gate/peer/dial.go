@@ -143,7 +143,7 @@ func (b *book) hint(addr string) {
 func (m *Mesh) tryAll(ctx context.Context, b *book, wg *sync.WaitGroup) {
 	missing := false
 	for _, p := range m.cfg.Roster.Members() {
-		if m.table.connected(p.Device) {
+		if m.table.get(p.Device) != nil {
 			continue
 		}
 		missing = true
@@ -158,7 +158,7 @@ func (m *Mesh) tryAll(ctx context.Context, b *book, wg *sync.WaitGroup) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for addr, a := range b.known {
-		if a.busy || a.self || now.Before(a.due) || a.device != uuid.Nil && m.table.connected(a.device) {
+		if a.busy || a.self || now.Before(a.due) || a.device != uuid.Nil && m.table.get(a.device) != nil {
 			continue
 		}
 		a.busy = true

@@ -74,6 +74,8 @@ type Config struct {
 	// Journal has this box's own entries, Store those of others.
 	Journal Entries
 	Store   Store
+	// Shelf has what central signed, for peers that ask.
+	Shelf Shelf
 	// Socket is where peers connect; nil for a gate that only connects to others. Run
 	// closes it.
 	Socket net.Listener
@@ -123,16 +125,20 @@ type Mesh struct {
 	tls   *tls.Config
 	kick  chan struct{} // one token: look whom to connect to
 	table table
+	loans loans
 	feed  feeder
 }
 
 // New makes a Mesh.
 func New(cfg Config) (*Mesh, error) {
-	if cfg.Roster == nil || cfg.Feed == nil || cfg.Journal == nil || cfg.Store == nil || cfg.Rand == nil || cfg.Logger == nil {
+	if cfg.Roster == nil || cfg.Feed == nil || cfg.Journal == nil || cfg.Store == nil || cfg.Shelf == nil || cfg.Rand == nil || cfg.Logger == nil {
 		return nil, errors.New("mesh config: a required field is missing")
 	}
 	cfg.Timing = cfg.Timing.withDefaults()
-	m := &Mesh{cfg: cfg, kick: make(chan struct{}, 1), table: table{self: cfg.Device, conns: map[uuid.UUID]*conn{}}}
+	m := &Mesh{
+		cfg: cfg, kick: make(chan struct{}, 1), table: table{self: cfg.Device, conns: map[uuid.UUID]*conn{}},
+		loans: loans{open: map[uint64]*loan{}},
+	}
 	m.feed = feeder{
 		journal: cfg.Journal, store: cfg.Store, send: m.Send, log: cfg.Logger,
 		ranges: make(chan node.PeerRange, rangesMax), wake: make(chan struct{}, 1),

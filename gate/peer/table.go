@@ -44,10 +44,11 @@ func (t *table) detach(c *conn) bool {
 	return true
 }
 
-func (t *table) connected(device uuid.UUID) bool {
+// get is the connection to a peer; nil without one.
+func (t *table) get(device uuid.UUID) *conn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.conns[device] != nil
+	return t.conns[device]
 }
 
 func (t *table) empty() bool {

@@ -3,7 +3,6 @@ package syncer
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
@@ -11,9 +10,11 @@ import (
 	"time"
 
 	"github.com/google/renameio/v2"
+	"github.com/google/uuid"
 
 	"gatehouse/gate/node"
 	"gatehouse/gate/replica"
+	"gatehouse/gate/shelf"
 	"gatehouse/syncproto"
 	"gatehouse/syncproto/wire"
 )
@@ -25,10 +26,23 @@ const snapshotMax = 15 * time.Minute
 // batchRecords is how many records travel at a time from the parser to the file.
 const batchRecords = 512
 
-// snapshot fetches the state of the stream, builds a new replica file and a new
+// source is where a snapshot comes from: central, or a peer that has it.
+type source interface {
+	Manifest(ctx context.Context, stream uuid.UUID) (syncproto.Manifest, error)
+	Blob(ctx context.Context, hash syncproto.Hash) ([]byte, error)
+}
+
+// loader loads snapshots from somewhere.
+type loader struct {
+	*Syncer
+	from source
+}
+
+// load fetches the state of the stream, builds a new replica file and a new
 // roster in memory side by side, and puts the file in place of the old one.
-func (s *Syncer) snapshot(ctx context.Context) (*node.Loaded, error) {
-	m, err := s.cfg.Client.Manifest(ctx, s.cfg.Stream)
+// serverMS is when it is known to be current, 0 when that is not known.
+func (s loader) load(ctx context.Context, serverMS int64) (*node.Loaded, error) {
+	m, err := s.from.Manifest(ctx, s.cfg.Stream)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +51,7 @@ func (s *Syncer) snapshot(ctx context.Context) (*node.Loaded, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new replica file: %w", err)
 	}
-	loaded := &node.Loaded{Cursor: m.Cursor, Seq: m.Seq, ServerMS: start.UnixMilli()}
+	loaded := &node.Loaded{Cursor: m.Cursor, Seq: m.Seq, ServerMS: serverMS}
 	if err := s.fill(ctx, &m, build, loaded); err != nil {
 		return nil, errors.Join(err, build.Discard())
 	}
@@ -45,13 +59,17 @@ func (s *Syncer) snapshot(ctx context.Context) (*node.Loaded, error) {
 	if err := s.swap(ctx, build, pos); err != nil {
 		return nil, err
 	}
-	s.logged("remove snapshot chunks", os.RemoveAll(s.cfg.ChunkDir))
+	if s.cfg.Shelf == nil {
+		s.logged("remove snapshot chunks", os.RemoveAll(s.cfg.ChunkDir))
+	} else {
+		s.logged("keep snapshot for peers", s.cfg.Shelf.Stock(&m))
+	}
 	s.cfg.Logger.Info("roster loaded", "tickets", loaded.Roster.Count(), "records", m.Count, "seq", m.Seq, "took", s.cfg.Now().Sub(start).Round(time.Millisecond))
 	return loaded, nil
 }
 
 // fill fetches and parses in one goroutine and writes in another.
-func (s *Syncer) fill(ctx context.Context, m *syncproto.Manifest, build *replica.Build, loaded *node.Loaded) error {
+func (s loader) fill(ctx context.Context, m *syncproto.Manifest, build *replica.Build, loaded *node.Loaded) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	batches := make(chan []syncproto.Record, 8)
@@ -79,7 +97,7 @@ func (s *Syncer) fill(ctx context.Context, m *syncproto.Manifest, build *replica
 	return nil
 }
 
-func (s *Syncer) parse(ctx context.Context, m *syncproto.Manifest, batches chan<- []syncproto.Record) error {
+func (s loader) parse(ctx context.Context, m *syncproto.Manifest, batches chan<- []syncproto.Record) error {
 	batch := make([]syncproto.Record, 0, batchRecords)
 	flush := func() error {
 		select {
@@ -123,13 +141,13 @@ func kept(rec *syncproto.Record) syncproto.Record {
 	return out
 }
 
-// chunk takes a chunk from an earlier attempt, or from central.
-func (s *Syncer) chunk(ctx context.Context, c syncproto.Chunk) ([]byte, error) {
-	path := filepath.Join(s.cfg.ChunkDir, base64.RawURLEncoding.EncodeToString(c.Hash[:]))
+// chunk takes a chunk from an earlier attempt, or from where the snapshot is.
+func (s loader) chunk(ctx context.Context, c syncproto.Chunk) ([]byte, error) {
+	path := filepath.Join(s.cfg.ChunkDir, shelf.ChunkName(c.Hash))
 	if body, err := os.ReadFile(path); err == nil && sha256.Sum256(body) == c.Hash {
 		return body, nil
 	}
-	body, err := s.cfg.Client.Blob(ctx, c.Hash)
+	body, err := s.from.Blob(ctx, c.Hash)
 	if err != nil {
 		return nil, err
 	}

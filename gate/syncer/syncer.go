@@ -20,6 +20,7 @@ import (
 
 	"gatehouse/gate/node"
 	"gatehouse/gate/replica"
+	"gatehouse/gate/shelf"
 	"gatehouse/syncproto"
 	"gatehouse/syncproto/wire"
 )
@@ -45,12 +46,20 @@ type Config struct {
 	// Carried has entries of other gates; needed where the node is told of any.
 	Carried Carried
 	Stream  uuid.UUID
+	// Trust is the bundle in force.
+	Trust func() *syncproto.TrustBundle
 	// ReplicaConfig says where the replica file is.
 	ReplicaConfig replica.Config
 	// Replica is the open replica; nil when there is none yet.
 	Replica *replica.Replica
 	// ChunkDir keeps the chunks of an unfinished snapshot.
 	ChunkDir string
+	// Shelf, whose folder ChunkDir then is, keeps what central signed for peers; nil
+	// for a gate without a mesh.
+	Shelf *shelf.Shelf
+	// Neighbour fetches from a peer what central signed; needed where the node
+	// borrows.
+	Neighbour func(ctx context.Context, from uuid.UUID, f syncproto.Fetch) ([]byte, error)
 	// Vitals are how the box is, for the heartbeat.
 	Vitals func(ctx context.Context) Vitals
 	// SaveRatchet keeps the value for the next hello, and Ratchet is the one that was
@@ -91,6 +100,7 @@ type Syncer struct {
 	stores  chan func(context.Context)
 	done    chan struct{}
 	replica *replica.Replica // owned by the store queue
+	seq     atomic.Int64     // of the page that was stored last
 	failing [callsMax]atomic.Bool
 }
 
@@ -149,6 +159,9 @@ func (s *Syncer) apply(ctx context.Context, p *syncproto.Page) {
 		return
 	}
 	err := s.replica.Apply(ctx, p)
+	if err == nil {
+		s.shelve(p)
+	}
 	if err == nil || ctx.Err() != nil {
 		return
 	}
@@ -163,6 +176,9 @@ func (s *Syncer) apply(ctx context.Context, p *syncproto.Page) {
 func (s *Syncer) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.work(ctx) })
+	if s.cfg.Shelf != nil {
+		wg.Go(func() { s.restock(ctx) })
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -198,6 +214,10 @@ func (s *Syncer) carry(ctx context.Context, c node.Call) node.Answer {
 		timeout += time.Duration(c.Changes.WaitMS) * time.Millisecond
 	case node.CallSnapshot:
 		timeout = snapshotMax
+	case node.CallBorrow:
+		if c.Borrow.Snapshot {
+			timeout = snapshotMax
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -212,6 +232,10 @@ func (s *Syncer) carry(ctx context.Context, c node.Call) node.Answer {
 func (s *Syncer) tell(kind node.CallKind, err error) {
 	switch {
 	case errors.Is(err, context.Canceled):
+	case kind == node.CallBorrow:
+		if err != nil {
+			s.cfg.Logger.Debug("nothing to borrow", "err", err)
+		}
 	case err == nil:
 		if s.failing[kind].Swap(false) {
 			s.cfg.Logger.Info("central answers again", "call", kind.String())
@@ -239,9 +263,11 @@ func (s *Syncer) exchange(ctx context.Context, c node.Call, a *node.Answer) erro
 		a.Hello = &r
 		return err
 	case node.CallSnapshot:
-		loaded, err := s.snapshot(ctx)
+		loaded, err := loader{s, s.cfg.Client}.load(ctx, s.cfg.Now().UnixMilli())
 		a.Loaded = loaded
 		return err
+	case node.CallBorrow:
+		return s.borrow(ctx, c.Borrow, a)
 	case node.CallChanges:
 		p, err := s.cfg.Client.Changes(ctx, c.Changes)
 		a.Page = &p

@@ -189,6 +189,7 @@ func (m *Memory) RevokeDevice(id uuid.UUID) error {
 			d.record.Trusted = c.last().Ref
 		}
 	}
+	d.record.RevokedAt = m.cfg.Now().UnixMilli()
 	return m.tellLocked(d.event, subject{kind: syncproto.RecordDevice, id: id})
 }
 

@@ -208,7 +208,7 @@ func (m Database) Adopt(no syncproto.EventNo, name string, key ed25519.PublicKey
 	if err != nil {
 		return syncproto.EnrolReply{}, err
 	}
-	return d.enrolReply(m.trust), nil
+	return d.enrolReply(m.Memory), nil
 }
 
 // RotateOnline takes a new online key into use. The one before stays in the bundle,

@@ -67,7 +67,7 @@ func (s service) Enrol(_ context.Context, req syncproto.EnrolRequest) (syncproto
 		if !bytes.Equal(d.record.Key, req.DeviceKey) {
 			return syncproto.EnrolReply{}, syncproto.Errorf(syncproto.CodeTokenUsed, "The token was used by another gate; make a new one.")
 		}
-		return d.enrolReply(s.trust), nil
+		return d.enrolReply(s.Memory), nil
 	}
 	if s.cfg.Now().After(t.expires) {
 		return syncproto.EnrolReply{}, syncproto.Errorf(syncproto.CodeTokenExpired, "The token is too old; make a new one.")
@@ -86,7 +86,7 @@ func (s service) enrolNew(t *enrolToken, req syncproto.EnrolRequest) (syncproto.
 		return syncproto.EnrolReply{}, err
 	}
 	t.device = d.record.Device
-	return d.enrolReply(s.trust), nil
+	return d.enrolReply(s.Memory), nil
 }
 
 // addDevice makes a gate of a key.
@@ -96,7 +96,7 @@ func addDevice(m *Memory, ev *event, name string, key ed25519.PublicKey, hashKey
 		return nil, syncproto.Errorf(syncproto.CodeForbidden, "This key is enrolled already; a gate makes a new key for a new token.")
 	}
 	d := &device{
-		record: syncproto.DeviceRecord{Device: id, Rev: 1, Name: name, Key: key},
+		record: syncproto.DeviceRecord{Device: id, Rev: 1, Name: name, Key: key, EnrolledAt: m.cfg.Now().UnixMilli()},
 		event:  ev, hashKey: hashKey, left: map[uuid.UUID]bool{},
 	}
 	m.devices[id] = d
@@ -104,11 +104,28 @@ func addDevice(m *Memory, ev *event, name string, key ed25519.PublicKey, hashKey
 	return d, m.tellLocked(ev, subject{kind: syncproto.RecordDevice, id: id})
 }
 
-func (d *device) enrolReply(trust syncproto.TrustBundle) syncproto.EnrolReply {
-	return syncproto.EnrolReply{
+func (d *device) enrolReply(m *Memory) syncproto.EnrolReply {
+	reply := syncproto.EnrolReply{
 		Device: d.record.Device, Name: d.record.Name, Event: d.event.rules.Event, Stream: d.event.rules.Stream,
-		Trust: trust, HashKey: d.hashKey,
+		Trust: m.trust, HashKey: d.hashKey,
 	}
+	for _, id := range d.event.devices {
+		reply.Gates = append(reply.Gates, *clone(&m.devices[id].record))
+	}
+	return reply
+}
+
+// listens notes where a gate listens for its peers, and tells the others.
+func (d *device) listens(m *Memory, addrs []string) error {
+	if len(addrs) > syncproto.PeerAddrsMax {
+		return syncproto.Errorf(syncproto.CodeMalformed, "The hello names more than %d addresses.", syncproto.PeerAddrsMax)
+	}
+	if slices.Equal(addrs, d.record.Addrs) {
+		return nil
+	}
+	d.record.Addrs = addrs
+	d.record.Rev++
+	return m.tellLocked(d.event, subject{kind: syncproto.RecordDevice, id: d.record.Device})
 }
 
 // Hello implements wire.Service.
@@ -121,6 +138,9 @@ func (s service) Hello(_ context.Context, id uuid.UUID, req syncproto.HelloReque
 	}
 	d.helloMS = signedMS
 	d.advance(parseRatchet(s.ratchetKey(), id, req.Ratchet), req.Incarnation)
+	if err := d.listens(s.Memory, req.PeerAddrs); err != nil {
+		return syncproto.HelloReply{}, err
+	}
 	reply := syncproto.HelloReply{
 		Limits: syncproto.DefaultServerLimits(), Ratchet: ratchetText(s.ratchetKey(), id, d.ratchet), ServerMS: s.cfg.Now().UnixMilli(),
 		Streams: []syncproto.StreamHead{{Stream: d.event.rules.Stream, Head: d.event.log.head()}},

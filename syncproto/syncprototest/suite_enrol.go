@@ -3,6 +3,7 @@ package syncprototest
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -34,6 +35,9 @@ func enrolMakesGate(s *suite) {
 	hashKey, err := syncproto.OpenSealed(g.box, syncproto.PurposeHashKey, g.reply.HashKey)
 	require.NoError(s.t, err)
 	require.Len(s.t, hashKey, 32)
+	require.True(s.t, slices.ContainsFunc(g.reply.Gates, func(d syncproto.DeviceRecord) bool {
+		return d.Device == g.reply.Device && d.Key.Equal(g.key.Public()) && d.EnrolledAt != 0
+	}), "a gate can find its neighbours from the start")
 	g.hello(g.chain(syncproto.Position{}).Incarnation)
 }
 

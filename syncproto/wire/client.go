@@ -225,6 +225,7 @@ func (c *Client) Changes(ctx context.Context, req syncproto.ChangesRequest) (syn
 	if page.Stream != req.Stream {
 		return syncproto.Page{}, fmt.Errorf("page of another stream: %w", syncproto.ErrUntrusted)
 	}
+	page.Raw = raw
 	return page, nil
 }
 

@@ -15,11 +15,12 @@ import (
 // by is closed: what follows cannot be told from noise.
 var errPeer = errors.New("not a frame of the mesh")
 
-// peerFrame is a line of a mesh connection: a message, or the length of the
-// events that follow the line.
+// peerFrame is a line of a mesh connection: a message, and the length of the
+// events, or of the piece, that follows the line.
 type peerFrame struct {
 	syncproto.PeerMessage
 	Bytes int `json:"events,omitempty"`
+	Data  int `json:"data,omitempty"`
 }
 
 // AppendPeer appends the frame of m: one line of JSON, which for events gives the
@@ -36,6 +37,10 @@ func AppendPeer(dst []byte, m *syncproto.PeerMessage) ([]byte, error) {
 			return nil, fmt.Errorf("encode events for a peer: %w", err)
 		}
 		f.Bytes = len(body)
+	}
+	if m.Piece != nil {
+		body = m.Piece.Data
+		f.Data = len(body)
 	}
 	out, err := appendLine(dst, f)
 	if err != nil {
@@ -78,6 +83,11 @@ func (p *PeerReader) Next() (syncproto.PeerMessage, error) {
 			return syncproto.PeerMessage{}, err
 		}
 	}
+	if f.Data != 0 {
+		if err := p.piece(f.PeerMessage.Piece, f.Data); err != nil {
+			return syncproto.PeerMessage{}, err
+		}
+	}
 	return f.PeerMessage, checkPeer(&f.PeerMessage)
 }
 
@@ -107,6 +117,18 @@ func within(err error) error {
 	return err
 }
 
+// piece reads what follows the line of a piece.
+func (p *PeerReader) piece(into *syncproto.Piece, n int) error {
+	if into == nil || n < 0 || n > syncproto.PieceBytesMax {
+		return fmt.Errorf("%w: a piece of %d bytes", errPeer, n)
+	}
+	into.Data = make([]byte, n)
+	if _, err := io.ReadFull(p.in, into.Data); err != nil {
+		return fmt.Errorf("read piece from peer: %w", within(err))
+	}
+	return nil
+}
+
 // checkPeer checks the limits of a message, when writing and again when reading.
 func checkPeer(m *syncproto.PeerMessage) error {
 	switch {
@@ -127,6 +149,14 @@ func checkPeer(m *syncproto.PeerMessage) error {
 			if c.First == 0 || c.First > math.MaxInt64 || c.Last > math.MaxInt64 {
 				return fmt.Errorf("%w: journal out of range", errPeer)
 			}
+		}
+	case m.Fetch != nil:
+		if m.Fetch.After < 0 {
+			return fmt.Errorf("%w: fetch out of range", errPeer)
+		}
+	case m.Piece != nil:
+		if len(m.Piece.Data) > syncproto.PieceBytesMax {
+			return fmt.Errorf("%w: a piece of %d bytes, %d is the most", errPeer, len(m.Piece.Data), syncproto.PieceBytesMax)
 		}
 	case m.Want != nil:
 		if m.Want.First == 0 || m.Want.First > math.MaxInt64 {
