@@ -32,11 +32,12 @@ const (
 	TicketGrace       = 30 * 24 * time.Hour
 	BackoffBase       = 500 * time.Millisecond
 	BackoffMax        = 5 * time.Second
-	HLCDriftMax       = 5 * time.Second // how far a received clock may push ours
-	LeaseCountMax     = 1000            // numbers of a lease, and of all open leases of a gate for one type
-	LeaseValidity     = 24 * time.Hour  // of a lease, from when it was granted or extended
-	WalkUpSalesMax    = 20              // sales in a walk-up request
-	SealedSaleMax     = 2048            // bytes of a sealed sale
+	HLCDriftMax       = 5 * time.Second    // how far a received clock may push ours
+	LeaseCountMax     = 1000               // numbers of a lease, and of all open leases of a gate for one type
+	LeaseValidity     = 24 * time.Hour     // of a lease, from when it was granted or extended
+	LeaseAgeMax       = 7 * 24 * time.Hour // how long after it was granted a lease can be extended to
+	WalkUpSalesMax    = 20                 // sales in a walk-up request
+	SealedSaleMax     = 2048               // bytes of a sealed sale
 )
 
 // ServerLimits is what a server tells a gate in its hello reply; a gate keeps to

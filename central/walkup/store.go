@@ -117,13 +117,14 @@ func lockGate(ctx context.Context, tx pgx.Tx, device uuid.UUID) (syncproto.Event
 	return event, nil
 }
 
-// extend gives an open lease more time.
+// extend gives an open lease more time, up to LeaseAgeMax from when it was granted:
+// a gate keeps its journal for longer than that.
 func (s *Service) extend(ctx context.Context, tx pgx.Tx, device, id uuid.UUID) (lease.Book, error) {
 	rows, err := tx.Query(ctx, `
 		UPDATE lease
-		SET expires_at = greatest(expires_at, $3)
+		SET expires_at = greatest(expires_at, least($3, granted_at + $4::interval))
 		WHERE id = $1 AND device_id = $2 AND state = 'open'
-		RETURNING `+bookColumns, id, device, s.now().Add(syncproto.LeaseValidity))
+		RETURNING `+bookColumns, id, device, s.now().Add(syncproto.LeaseValidity), syncproto.LeaseAgeMax)
 	if err != nil {
 		return lease.Book{}, fmt.Errorf("extend: %w", err)
 	}

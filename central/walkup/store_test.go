@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -280,6 +281,41 @@ func TestOperatorsSeeAndTakeBackLeases(t *testing.T) {
 	rows, err = b.Leases(t.Context(), b.event.No)
 	require.NoError(t, err)
 	require.Equal(t, []any{syncproto.LeaseReleased, "lost", 0}, []any{rows[0].State, rows[0].Reason, rows[0].Outstanding()})
+}
+
+// What a hostile gate signs about the time does not stop its journal.
+func TestASaleAtAnImpossibleTimeIsTaken(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	gate := b.gate(t)
+	l, err := b.lease(t.Context(), gate, day, 4)
+	require.NoError(t, err)
+	for i, at := range []int64{math.MaxInt64, math.MinInt64, -1} {
+		e := sale(l, l.First+syncproto.TicketNo(i))
+		e.OffsetMS = at
+		out, err := b.trade(t.Context(), gate, e)
+		require.NoError(t, err)
+		require.Len(t, out, 1)
+	}
+	require.Equal(t, 4, b.requireBooks(t, day))
+}
+
+func TestALeaseIsExtendedToAnAgeAndNoFurther(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	gate := b.gate(t)
+	l, err := b.lease(t.Context(), gate, day, 4)
+	require.NoError(t, err)
+	extend := func() int64 {
+		reply, err := b.Lease(t.Context(), gate, syncproto.LeaseRequest{Request: uuid.New(), Incarnation: uuid.New(), Extend: l.ID})
+		require.NoError(t, err)
+		return reply.Lease.Expires
+	}
+	require.Equal(t, l.Expires, extend())
+	b.now.Add((12 * time.Hour).Milliseconds())
+	require.Equal(t, l.Expires+(12*time.Hour).Milliseconds(), extend())
+	b.now.Add((6*24 + 3) * time.Hour.Milliseconds())
+	require.Equal(t, l.Granted+syncproto.LeaseAgeMax.Milliseconds(), extend())
 }
 
 // A gate that was revoked or put in quarantine gets nothing to sell, and its

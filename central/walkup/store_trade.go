@@ -104,8 +104,15 @@ func (t *trade) apply(e *syncproto.Entry) {
 	}
 	t.changed[b.ID], t.taken[e.Ticket] = true, true
 	t.sold = append(t.sold, ticket.Sold{
-		Number: e.Ticket, Type: b.Type, Hash: e.Code, By: t.device, At: time.UnixMilli(e.At + e.OffsetMS),
+		Number: e.Ticket, Type: b.Type, Hash: e.Code, By: t.device, At: soldAt(e),
 	})
+}
+
+// soldAt is when a ticket was sold, as far as its gate knew. A time in which nobody
+// sells anything is a broken clock's, and the database could not hold it.
+func soldAt(e *syncproto.Entry) time.Time {
+	first, last := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli(), time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+	return time.UnixMilli(min(max(e.At, first), last) + min(max(e.OffsetMS, 0), last-first))
 }
 
 // store writes the leases that changed.

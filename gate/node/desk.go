@@ -242,11 +242,15 @@ func forSale(n *Node, key string, ms int64) (*syncproto.TicketType, string) {
 			return t, ""
 		}
 	}
-	var keys []string
+	return nil, fmt.Sprintf("The event has no ticket type %q; it has %s.", key, typeKeys(n))
+}
+
+func typeKeys(n *Node) string {
+	keys := make([]string, len(n.know.types))
 	for i := range n.know.types {
-		keys = append(keys, n.know.types[i].Key)
+		keys[i] = n.know.types[i].Key
 	}
-	return nil, fmt.Sprintf("The event has no ticket type %q; it has %s.", key, strings.Join(keys, ", "))
+	return strings.Join(keys, ", ")
 }
 
 // closedDesk is why this gate sells nothing at all; empty when it may sell.

@@ -303,6 +303,16 @@ func TestALeaseIsExtendedInTime(t *testing.T) {
 	require.False(t, ok)
 	_, ok = call(w.page(5, 6, syncproto.Record{Kind: syncproto.RecordLease, Lease: &longer}), node.CallLease)
 	require.False(t, ok)
+	old := longer
+	old.Rev, old.Granted = 3, old.Expires-syncproto.LeaseAgeMax.Milliseconds()
+	w.now = w.now.Add(13 * time.Hour)
+	_, ok = call(w.page(6, 7, syncproto.Record{Kind: syncproto.RecordLease, Lease: &old}), node.CallLease)
+	require.False(t, ok, "an old one is not asked more time for")
+}
+
+func TestAMistypedTicketTypeIsAFault(t *testing.T) {
+	w := shop(t, nil, func(c *node.Config) { c.WalkUp = []node.WalkUp{{Type: "dya", Count: 10}} })
+	require.Contains(t, w.n.Status(w.now).Fault, `"dya", which the event does not have; it has day`)
 }
 
 // Whatever happens, in whatever order, also crashes that lose what was not durable:

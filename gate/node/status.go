@@ -141,6 +141,9 @@ func (n *Node) Status(now time.Time) Status {
 			s.Fault = fmt.Sprintf("lane %s leads to zone %q, which the event does not have; it has %q", l.Name, l.Zone, n.know.rules.ZoneNames())
 		}
 	}
+	if s.Fault == "" && s.Ready {
+		s.Fault = unknownWalkUp(n)
+	}
 	return s
 }
 
@@ -179,4 +182,14 @@ func ownLeases(n *Node, now time.Time) (out []LeaseStatus) {
 		out = append(out, st)
 	}
 	return out
+}
+
+// unknownWalkUp says which type this gate should sell and the event does not have.
+func unknownWalkUp(n *Node) string {
+	for _, w := range n.cfg.WalkUp {
+		if typeByKey(n.know.types, w.Type) == 0 {
+			return fmt.Sprintf("this gate is to sell tickets of type %q, which the event does not have; it has %s", w.Type, typeKeys(n))
+		}
+	}
+	return ""
 }

@@ -12,7 +12,7 @@ import (
 
 // wanted is the lease request that is due; nil when there is enough to sell. A
 // lease of which half the time is over gets more first, so that a gate that loses
-// its link has hours to go. One thing at a time: what was granted comes down first.
+// its link has hours to go; an old one runs out and is given back. One thing at a time: what was granted comes down first.
 func wanted(n *Node, now time.Time) *syncproto.LeaseRequest {
 	d := &n.know.desk
 	if n.know.rules == nil || len(n.cfg.Key) == 0 || n.link.quarantined || !d.sure || len(d.wants) == 0 {
@@ -24,7 +24,8 @@ func wanted(n *Node, now time.Time) *syncproto.LeaseRequest {
 	req := &syncproto.LeaseRequest{Request: d.request(n.cfg.Incarnation), Incarnation: n.cfg.Incarnation}
 	ms := n.clock.correct(now)
 	for _, l := range d.leases {
-		if leftOn(n, l, ms) > 0 && 2*(l.Expires-ms) < syncproto.LeaseValidity.Milliseconds() {
+		young := l.Expires < l.Granted+syncproto.LeaseAgeMax.Milliseconds()
+		if young && leftOn(n, l, ms) > 0 && 2*(l.Expires-ms) < syncproto.LeaseValidity.Milliseconds() {
 			req.Extend = l.ID
 			return req
 		}

@@ -136,7 +136,8 @@ func (s service) Lease(_ context.Context, id uuid.UUID, req syncproto.LeaseReque
 		if known == nil || known.Device != id || known.State != syncproto.LeaseOpen {
 			return syncproto.LeaseReply{}, syncproto.Errorf(syncproto.CodeNotFound, "This gate has no such open lease.")
 		}
-		known.Expires, known.Rev = now.Add(syncproto.LeaseValidity).UnixMilli(), known.Rev+1
+		limit := known.Granted + syncproto.LeaseAgeMax.Milliseconds()
+		known.Expires, known.Rev = max(known.Expires, min(now.Add(syncproto.LeaseValidity).UnixMilli(), limit)), known.Rev+1
 	}
 	if known != nil {
 		reply := syncproto.LeaseReply{Lease: clone(&known.Lease), Left: shop.account(known.Type).Left()}
