@@ -1,0 +1,108 @@
+package e2e_test
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// refuseWalkUp is a sale that has to be refused, with one clear sentence.
+func (g *gate) refuseWalkUp(t *testing.T, sentence string) {
+	t.Helper()
+	r := run(g.program, "walkup", "--data", g.data, "--type", "day", "--name", "Nobody")
+	require.Equal(t, 1, r.code)
+	require.Contains(t, r.stderr, sentence)
+	require.Equal(t, 1, strings.Count(r.stderr, "\n"), r.stderr)
+	require.Empty(t, r.stdout)
+}
+
+// A gate whose disk is set back has forgotten sales. Without central it sells
+// nothing then, and with central it sells no number a second time.
+func TestAGateThatWasSetBackSellsNoNumberTwice(t *testing.T) {
+	t.Parallel()
+	e := theTown(t).newMarket(t, 20)
+	g := e.newGate(t, "North", mainIn())
+	g.flags = append(g.flags, "--walkup", "day=5")
+	g.start(t)
+	g.untilLeft(t, 5)
+	first := g.walkUp(t, "Ada Lovelace")
+	g.untilSynced(t)
+	requireProperTickets(t, e, first)
+	g.stop(t)
+	image := filepath.Join(g.dir, "image")
+	copyTree(t, g.data, image)
+	g.start(t)
+	g.untilSynced(t)
+	told, untold := g.walkUp(t, "Ben Bitdiddle"), purchase{}
+	requireProperTickets(t, e, first, told)
+	g.cable.pull()
+	untold = g.walkUp(t, "Cleo Clerk") // it goes with the disk
+	g.proc.kill()
+
+	copyTree(t, image, g.data)
+	g.start(t)
+	g.refuseWalkUp(t, "has not been connected to central since its box was started")
+	g.cable.plug()
+	var next purchase
+	until(t, "the gate to sell again", func() error {
+		r := run(g.program, "walkup", "--data", g.data, "--type", "day", "--name", "Dan Dare", "--json")
+		if r.code != 0 {
+			return errors.New(r.stderr)
+		}
+		strict(t, r.stdout, &next)
+		return nil
+	})
+	require.NotContains(t, []int{first.Number, told.Number, untold.Number}, next.Number)
+	g.untilSynced(t)
+	requireProperTickets(t, e, first, told, next)
+	require.LessOrEqual(t, e.taken(t), 20)
+	g.expect(t, "N1", told.Code, "admit admitted")
+	g.expect(t, "N1", untold.Code, "deny unknown")
+}
+
+// The lease of a gate that never comes back is taken back. Then its codes are
+// refused, and what it tells after all becomes no ticket.
+func TestALostGatesLeaseIsReleased(t *testing.T) {
+	t.Parallel()
+	e := theTown(t).newMarket(t, 4)
+	g := e.newGate(t, "Lost", mainIn())
+	g.flags = append(g.flags, "--walkup", "day=4")
+	g.start(t)
+	g.untilLeft(t, 4)
+	other := e.openGate(t, "South", lane{"S1", "main", "in"})
+	other.untilAsNew(t, g)
+	told := g.walkUp(t, "Ada Lovelace")
+	requireProperTickets(t, e, told)
+	g.cable.pull()
+	lost := g.walkUp(t, "Ben Bitdiddle")
+	require.Equal(t, "admit admitted", other.verify(t, lost.Code).String())
+
+	leases := e.leases(t)
+	require.Len(t, leases, 1)
+	require.Equal(t, []any{"Lost", "day", 4, 1, 3, "open"}, []any{leases[0].Gate, leases[0].Type, leases[0].Count, leases[0].Sold, leases[0].Held, leases[0].State})
+	require.Equal(t, 1, run("central", e.central.args("ticket", "import", "--event", e.id, e.csv(t, "A,day,paid"))...).code)
+	r := run("central", e.central.args("lease", "release", "--event", e.id, "--lease", leases[0].Lease, "--reason", "fell into the lake")...)
+	require.Zero(t, r.code, r.stderr)
+	require.Contains(t, r.stderr, "3 places are free again")
+	require.Equal(t, 1, e.taken(t))
+	other.untilVerdict(t, lost.Code, "deny unknown")
+	other.untilVerdict(t, told.Code, "admit admitted")
+	e.sell(t, "A,day,paid", "B,day,paid", "C,day,paid")
+
+	g.cable.plug()
+	g.untilSynced(t)
+	g.untilVerdict(t, lost.Code, "deny unknown")
+	require.Len(t, e.codes(t), 4)
+	require.Equal(t, 4, e.taken(t))
+	until(t, "the gate to have nothing to sell", func() error {
+		if n := g.left(t); n != 0 {
+			return fmt.Errorf("it has %d", n)
+		}
+		return nil
+	})
+	g.refuseWalkUp(t, "no \"day\" tickets left to sell")
+}
