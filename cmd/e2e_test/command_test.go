@@ -40,7 +40,7 @@ func TestEveryCommandHelpsWithAnExample(t *testing.T) {
 		"central": {
 			"", "serve", "event create", "ticket import", "ticket codes", "ticket qr", "ticket revoke", "gate token", "attendance",
 		},
-		"gate": {"", "enrol", "run", "status", "verify", "journal"},
+		"gate": {"", "enrol", "run", "status", "verify", "journal", "walkup"},
 	} {
 		found := map[string]bool{}
 		for _, command := range subcommands(t, program) {
@@ -93,6 +93,15 @@ func wrongGateCalls(nowhere string) []wrongCall {
 		{2, []string{"gate", "run", "--data", nowhere, "--lane", lane}},
 		{2, []string{"gate", "run", "--data", nowhere, "--listen", "nonsense", "--lane", lane}},
 		{2, []string{"gate", "run", "--data", nowhere, "--listen", "0.0.0.0:0", "--lane", lane}},
+		{2, runs("--lane", lane, "--walkup", "day")},
+		{2, runs("--lane", lane, "--walkup", "day=0")},
+		{2, runs("--lane", lane, "--walkup", "day=1001")},
+		{2, runs("--lane", lane, "--walkup", "day=5", "--walkup", "day=6")},
+		{2, []string{"gate", "walkup", "--type", "day", "--name", "Ada"}},
+		{2, []string{"gate", "walkup", "--data", nowhere, "--type", "day"}},
+		{2, []string{"gate", "walkup", "--data", nowhere, "--name", "Ada"}},
+		{2, []string{"gate", "walkup", "--data", nowhere, "--return", "--name", "Ada"}},
+		{1, []string{"gate", "walkup", "--data", nowhere, "--type", "day", "--name", "Ada"}},
 		{1, runs("--lane", lane)},
 		{1, []string{"gate", "status", "--data", nowhere, "--json"}},
 		{1, []string{"gate", "journal", "--data", nowhere}},
@@ -128,6 +137,10 @@ func wrongCentralCalls(e event, nowhere string) []wrongCall {
 		{1, at("ticket", "qr", "--event", e.id, "--reference", "NOBODY", "--out", "absent.png")},
 		{1, at("attendance", "--event", "999999", "--json")},
 		{1, at("gate", "token", "--event", "999999", "--name", "North")},
+		{2, at("lease", "release", "--event", e.id, "--lease", "7", "--reason", "x")},
+		{2, at("lease", "release", "--event", e.id, "--reason", "x")},
+		{1, at("lease", "release", "--event", e.id, "--lease", "0b2c61d8-5a3e-4a53-9c3e-6a2f1d0e7b41", "--reason", "x")},
+		{1, at("lease", "list", "--event", "999999")},
 	}
 }
 

@@ -192,8 +192,10 @@ func TestARewoundJournalSellsFromNewLeasesOnly(t *testing.T) {
 			require.Equal(t, syncproto.TicketNo(80), w.sell().Ticket)
 		})
 	}
-	pruned := syncproto.HelloReply{Proto: 1, Limits: syncproto.DefaultServerLimits(), ServerMS: start.UnixMilli(), Trust: trust(),
-		Acked: []syncproto.Position{{Ref: syncproto.Ref{Incarnation: uuid.MustParse("01870000-0000-7000-8000-0000000000b2"), Seq: 7}}}}
+	pruned := syncproto.HelloReply{
+		Proto: 1, Limits: syncproto.DefaultServerLimits(), ServerMS: start.UnixMilli(), Trust: trust(),
+		Acked: []syncproto.Position{{Ref: syncproto.Ref{Incarnation: uuid.MustParse("01870000-0000-7000-8000-0000000000b2"), Seq: 7}}},
+	}
 	w := shop(t, []syncproto.Lease{old}, held)
 	w.answer(node.Answer{Call: node.Call{Kind: node.CallHello}, Sent: w.now, Received: w.now, Hello: &pruned})
 	require.Equal(t, syncproto.TicketNo(50), w.sell().Ticket, "what was pruned is no loss")

@@ -108,8 +108,13 @@ func zeroTicket(t *testing.T, text string) string {
 
 func TestSignRefusesFieldsThatDoNotFit(t *testing.T) {
 	for _, f := range []credential.Fields{
-		{Ticket: 0}, {Ticket: 1, Issue: 128}, {Ticket: 1, NotBefore: -1}, {Ticket: 1, NotAfter: 1 << 32},
-		{Ticket: 1, Provisional: true, Key: 1}, {Ticket: 1, Provisional: true, Issue: 1}, {Ticket: 1, Provisional: true, NeedsRoster: true},
+		{Ticket: 0},
+		{Ticket: 1, Issue: 128},
+		{Ticket: 1, NotBefore: -1},
+		{Ticket: 1, NotAfter: 1 << 32},
+		{Ticket: 1, Provisional: true, Key: 1},
+		{Ticket: 1, Provisional: true, Issue: 1},
+		{Ticket: 1, Provisional: true, NeedsRoster: true},
 	} {
 		_, err := credential.Sign(key("a"), f)
 		require.Error(t, err)

@@ -198,8 +198,10 @@ func leaseRefused(s *suite) {
 		"no journal":  {syncproto.LeaseRequest{Request: uuid.New(), Type: TypeSingle, Count: 1}, syncproto.CodeMalformed},
 		"no numbers":  {syncproto.LeaseRequest{Request: uuid.New(), Incarnation: inc, Type: TypeSingle}, syncproto.CodeMalformed},
 		"less than 0": {syncproto.LeaseRequest{Request: uuid.New(), Incarnation: inc, Type: TypeSingle, Count: -1}, syncproto.CodeMalformed},
-		"too many": {syncproto.LeaseRequest{Request: uuid.New(), Incarnation: inc, Type: TypeSingle, Count: syncproto.LeaseCountMax + 1},
-			syncproto.CodeTooLarge},
+		"too many": {
+			syncproto.LeaseRequest{Request: uuid.New(), Incarnation: inc, Type: TypeSingle, Count: syncproto.LeaseCountMax + 1},
+			syncproto.CodeTooLarge,
+		},
 		"no such type": {syncproto.LeaseRequest{Request: uuid.New(), Incarnation: inc, Type: 77, Count: 1}, syncproto.CodeNotFound},
 	} {
 		s.t.Log(name)
