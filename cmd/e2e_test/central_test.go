@@ -16,7 +16,10 @@ import (
 type central struct {
 	data  string
 	extra []string // flags of every command, such as --database-url
-	proc  *process
+	front []string // a command that runs serve, if any
+	// listen is the flags that say where; a port of its choice on loopback if empty.
+	listen []string
+	proc   *process
 }
 
 // newCentral serves a central of the test's own.
@@ -41,7 +44,11 @@ func (c *central) begin() (err error) {
 	if err := os.MkdirAll(c.data, 0o711); err != nil {
 		return err
 	}
-	c.proc, err = start(filepath.Dir(c.data), "central", c.args("serve", "--listen", "127.0.0.1:0")...)
+	listen := c.listen
+	if listen == nil {
+		listen = []string{"--listen", "127.0.0.1:0"}
+	}
+	c.proc, err = startIn(filepath.Dir(c.data), c.front, "central", c.args(append([]string{"serve"}, listen...)...)...)
 	return err
 }
 

@@ -84,10 +84,14 @@ type result struct {
 }
 
 // run runs a command to its end.
-func run(name string, args ...string) result {
+func run(name string, args ...string) result { return runIn(nil, name, args...) }
+
+// runIn is run with a command in front that becomes the program.
+func runIn(front []string, name string, args ...string) result {
+	line := append(append(slices.Clone(front), program(name)), args...)
 	ctx, cancel := context.WithTimeout(context.Background(), commandMax)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program(name), args...)
+	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	// A child that outlives the command must not hold on to its output.
@@ -108,7 +112,13 @@ func run(name string, args ...string) result {
 // succeed.
 func must(t *testing.T, name string, args ...string) string {
 	t.Helper()
-	r := run(name, args...)
+	return mustIn(t, nil, name, args...)
+}
+
+// mustIn is must with a command in front that becomes the program.
+func mustIn(t *testing.T, front []string, name string, args ...string) string {
+	t.Helper()
+	r := runIn(front, name, args...)
 	if r.code != 0 {
 		t.Fatalf("%s %s: exit code %d\nstdout: %s\nstderr: %s", name, strings.Join(args, " "), r.code, r.stdout, r.stderr)
 	}
