@@ -166,7 +166,7 @@ func (s *session) tend(ctx context.Context) error {
 	marked := false
 	for {
 		st := s.engine.Status()
-		if st.Sure && !marked {
+		if st.Sure && !marked && len(st.Leases) > 0 {
 			marked = true
 			if err := s.counter.advance(s.journal.Last().Ref); err != nil {
 				s.gate.cfg.Logger.Warn("after its next start this gate sells when central has answered, not before", "err", err)

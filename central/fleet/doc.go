@@ -3,7 +3,8 @@
 // that were enrolled with them.
 //
 // A root key vouches for online keys, which sign pages, manifests and responses,
-// and for ticket keys, which sign ticket codes. Keys are made once, by whichever
+// for ticket keys, which sign ticket codes, and for the seal key, to which gates seal
+// what only central may read. Keys are made once, by whichever
 // process of central is first, and are replaced by rotation, never changed.
 //
 // A clone of a gate is found in two ways at its hello: it shows a session

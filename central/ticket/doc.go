@@ -10,6 +10,12 @@
 // Ticket numbers rise within an event and are never used twice. An import is one
 // transaction: all of a file or nothing. A revocation is final; no import lifts it.
 //
-// The package writes the table ticket, and nothing else does. What changes is told
-// to the gates by triggers of the schema.
+// Of each type it keeps how much of the quota is taken, by tickets and by what gates
+// may sell. A transaction that changes either changes that row last ([Take]).
+//
+// A ticket that a gate sold has a code of that gate's key, which central cannot make
+// again; its text is kept, as soon as the gate has told it.
+//
+// The package writes the tables ticket and capacity, and nothing else does. What
+// changes is told to the gates by triggers of the schema.
 package ticket

@@ -1,6 +1,8 @@
 package ticket_test
 
 import (
+	"io/fs"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -9,6 +11,7 @@ import (
 
 	"gatehouse/central/pg"
 	"gatehouse/central/ticket"
+	"gatehouse/migrations"
 	"gatehouse/syncproto"
 )
 
@@ -68,6 +71,24 @@ func TestWhatIsWithdrawnIsFreeAgain(t *testing.T) {
 	require.Equal(t, 2, b.used(t, day), "what one file gives back it can take")
 	b.mustLoad(t, "reference,ticket_type\nA,day\n", true)
 	require.Equal(t, 2, b.used(t, day), "no import lifts a revocation, so none takes its place")
+}
+
+// What was sold before there were quotas counts from the first moment, and the way
+// back leaves the tickets as they were.
+func TestTicketsOfBeforeCount(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.mustLoad(t, "reference,ticket_type,status\nA,day,paid\nB,day,unpaid\nC,day,cancelled\nD,crew,paid\n", false)
+	text, err := fs.ReadFile(migrations.Central(), "00004_walkup.sql")
+	require.NoError(t, err)
+	up, down, ok := strings.Cut(string(text), "-- +goose Down")
+	require.True(t, ok)
+	for _, sql := range []string{down, up} {
+		_, err = b.pool.Exec(t.Context(), sql)
+		require.NoError(t, err)
+	}
+	require.Equal(t, []int{2, 1}, []int{b.used(t, day), b.used(t, crew)})
+	require.Equal(t, "paid", b.stored(t, "A").Status)
 }
 
 // The constraint stands behind the statements.

@@ -41,6 +41,7 @@ func eventCreateCommand(a *app) *cobra.Command {
       entries_total: 1              # default: 1; 0 or unlimited
       entries_per_day: unlimited    # default: unlimited
       reentry: none                 # none (default), after_exit or free
+      quota: 500                    # default: unlimited; what gates may sell counts as well
   policy: {partition: open, claim_wait_ms: 0}      # the defaults; open, home or closed
 
 starts_at, ends_at and venue are shown and decide no admission: give the hours of a

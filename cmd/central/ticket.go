@@ -44,7 +44,12 @@ line and reason, and then nothing is imported.
 
 The first line names the columns, in any order: reference, ticket_type, name,
 email, status, notes. The first two are required. A status is paid (default),
-unpaid or cancelled. Tickets that the file does not name stay as they are.`,
+unpaid or cancelled. Tickets that the file does not name stay as they are.
+
+A ticket that is paid or unpaid takes a place of its type's quota, if it has one, and
+so does a number that a gate may sell (central lease list). A file that needs more
+than is left is refused whole. References that begin with walkup- are of tickets that
+gates sold; such a ticket can be changed with --update like any other.`,
 		Example: "  central ticket import --data /var/lib/gatehouse --event 1 tickets.csv\n  central ticket import --data /var/lib/gatehouse --event 1 --update tickets.csv",
 		Args:    arguments("FILE.csv"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -100,7 +105,7 @@ func ticketCodesCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "codes --data DIR --event ID",
 		Short:   "Write the codes of all tickets as CSV: reference,ticket_id,code",
-		Long:    "Write the codes of all tickets as CSV on standard output: reference,ticket_id,code.\nWhoever has a code has the ticket: keep the output where tickets are kept.",
+		Long:    "Write the codes of all tickets as CSV on standard output: reference,ticket_id,code.\nWhoever has a code has the ticket: keep the output where tickets are kept. The code\nof a ticket that a gate sold is empty until the gate has told it.",
 		Example: "  central ticket codes --data /var/lib/gatehouse --event 1 >codes.csv",
 		Args:    arguments(),
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -25,8 +25,7 @@ func (g *gate) refuseWalkUp(t *testing.T, sentence string) {
 func TestAGateThatWasSetBackSellsNoNumberTwice(t *testing.T) {
 	t.Parallel()
 	e := theTown(t).newMarket(t, 20)
-	g := e.newGate(t, "North", mainIn())
-	g.flags = append(g.flags, "--walkup", "day=5")
+	g := e.newShop(t, "North", "--walkup", "day=5")
 	g.start(t)
 	g.untilLeft(t, 5)
 	first := g.walkUp(t, "Ada Lovelace")
@@ -37,10 +36,10 @@ func TestAGateThatWasSetBackSellsNoNumberTwice(t *testing.T) {
 	copyTree(t, g.data, image)
 	g.start(t)
 	g.untilSynced(t)
-	told, untold := g.walkUp(t, "Ben Bitdiddle"), purchase{}
+	told := g.walkUp(t, "Ben Bitdiddle")
 	requireProperTickets(t, e, first, told)
 	g.cable.pull()
-	untold = g.walkUp(t, "Cleo Clerk") // it goes with the disk
+	untold := g.walkUp(t, "Cleo Clerk") // it goes with the disk
 	g.proc.kill()
 
 	copyTree(t, image, g.data)
@@ -69,8 +68,7 @@ func TestAGateThatWasSetBackSellsNoNumberTwice(t *testing.T) {
 func TestALostGatesLeaseIsReleased(t *testing.T) {
 	t.Parallel()
 	e := theTown(t).newMarket(t, 4)
-	g := e.newGate(t, "Lost", mainIn())
-	g.flags = append(g.flags, "--walkup", "day=4")
+	g := e.newShop(t, "Lost", "--walkup", "day=4")
 	g.start(t)
 	g.untilLeft(t, 4)
 	other := e.openGate(t, "South", lane{"S1", "main", "in"})

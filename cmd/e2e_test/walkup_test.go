@@ -26,6 +26,23 @@ ticket_types:
 `, quota))
 }
 
+// newShop is a gate that sells; it does not run yet. What it notes in memory is
+// removed with the test.
+func (e event) newShop(t *testing.T, name string, flags ...string) *gate {
+	t.Helper()
+	g := e.newGate(t, name, mainIn())
+	g.flags = append(g.flags, flags...)
+	var identity struct{ Device string }
+	b, err := os.ReadFile(filepath.Join(g.data, "identity.json"))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(b, &identity))
+	require.NotEmpty(t, identity.Device)
+	t.Cleanup(func() {
+		require.NoError(t, os.RemoveAll(fmt.Sprintf("/dev/shm/gatehouse-%s-%d", identity.Device, os.Getuid())))
+	})
+	return g
+}
+
 // purchase is what gate walkup --json prints.
 type purchase struct {
 	Code      string `json:"code"`
@@ -153,8 +170,7 @@ func TestTicketsAreSoldAtTheDoorWithoutCentral(t *testing.T) {
 	t.Parallel()
 	e := theTown(t).newMarket(t, 5)
 	e.sell(t, "early,day,paid")
-	g := e.newGate(t, "North", mainIn())
-	g.flags = append(g.flags, "--walkup", "day=3", "--guard", "0")
+	g := e.newShop(t, "North", "--walkup", "day=3", "--guard", "0")
 	g.start(t)
 	other := e.openGate(t, "South", lane{"S1", "main", "in"})
 	g.untilLeft(t, 3)

@@ -28,7 +28,7 @@ import (
 
 // SalesMax bounds the sealed sales that wait for central. Beyond it a sale goes on
 // without its names.
-const SalesMax = 20_000
+const SalesMax = 5_000
 
 // ErrFull means that SalesMax sales wait for central.
 var ErrFull = fmt.Errorf("names of %d sales wait for central, which is the most", SalesMax)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -90,6 +91,20 @@ func TestSalesAreOfferedInTheirOrderAPartAtATime(t *testing.T) {
 	require.Len(t, rest, 5)
 	require.Equal(t, syncproto.TicketNo(n), rest[4].Ticket)
 	require.Equal(t, n, box.Waiting())
+}
+
+func TestTheTillHasALimit(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	box, err := till.Open(dir)
+	require.NoError(t, err)
+	for i := range till.SalesMax {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, strconv.Itoa(i+1)+".sealed"), nil, 0o600))
+	}
+	more := syncproto.SealedSale{Ticket: till.SalesMax + 1, Key: 1, Sealed: []byte("x")}
+	require.ErrorIs(t, box.Put(more), till.ErrFull)
+	require.NoError(t, box.Remove(7))
+	require.NoError(t, box.Put(more))
 }
 
 func TestADamagedFileIsPassedOver(t *testing.T) {
