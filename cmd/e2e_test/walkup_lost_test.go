@@ -1,8 +1,10 @@
 package e2e_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -103,4 +105,52 @@ func TestALostGatesLeaseIsReleased(t *testing.T) {
 		return nil
 	})
 	g.refuseWalkUp(t, "no \"day\" tickets left to sell")
+}
+
+// A gate that is crushed after it sold loses the names and no ticket: its peers heard
+// of the sale, and one of them brings it to central.
+func TestAPeerBringsTheSalesOfACrushedGate(t *testing.T) {
+	t.Parallel()
+	e := theTown(t).newMarket(t, 10)
+	g := e.newShop(t, "Crushed", "--walkup", "day=4", "--peer-listen", "127.0.0.1:0")
+	peer := e.newGate(t, "Peer", lane{"P1", "main", "in"})
+	peer.flags = append(peer.flags, "--peer-listen", "127.0.0.1:0")
+	g.start(t)
+	peer.start(t)
+	g.untilHeard(t, 1)
+	peer.untilHeard(t, 1)
+	g.untilLeft(t, 4)
+	peer.untilAsNew(t, g)
+	cut(g, peer)
+	sold := g.walkUp(t, "Ada Lovelace")
+	g.expect(t, "N1", sold.Code, "admit admitted")
+	peer.untilVerdict(t, sold.Code, "deny duplicate")
+	second := g.walkUp(t, "Ben Bitdiddle")
+	require.Equal(t, "2 of 2 gates", peer.expect(t, "P1", second.Code, "admit admitted").Certainty)
+	until(t, "the peer to carry what the gate did", func() error {
+		var s struct{ Carried int }
+		if err := json.Unmarshal([]byte(must(t, peer.program, "status", "--data", peer.data, "--json")), &s); err != nil || s.Carried < 3 {
+			return fmt.Errorf("it carries %d entries", s.Carried)
+		}
+		return nil
+	})
+	g.proc.kill()
+	require.NoError(t, os.RemoveAll(g.data))
+
+	peer.cable.plug()
+	until(t, "tickets of what was sold", func() error {
+		if all := e.codes(t); all[sold.Reference].id != sold.TicketID || all[second.Reference].id != second.TicketID {
+			return fmt.Errorf("%v", all)
+		}
+		return nil
+	})
+	peer.untilVerdict(t, sold.Code, "deny duplicate")
+	require.True(t, peer.verify(t, second.Code).Known)
+	require.Equal(t, 4, e.taken(t))
+	e.untilAttendance(t, func(a attendance) error {
+		if a.Admitted != 2 {
+			return errors.New("not both are in")
+		}
+		return nil
+	})
 }
