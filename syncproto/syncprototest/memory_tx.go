@@ -192,6 +192,7 @@ func copyEvent(ev *event) *event {
 	}
 	c.grown = make(chan struct{})
 	c.tickets, c.usage, c.devices = maps.Clone(ev.tickets), maps.Clone(ev.usage), slices.Clone(ev.devices)
+	c.shop = copyShop(ev.shop)
 	c.facts = make(map[syncproto.TicketNo][]*syncproto.EntryRecord, len(ev.facts))
 	return c
 }

@@ -76,6 +76,32 @@ func TestARestoredCentralIsAsItWas(t *testing.T) {
 	require.Equal(t, 1, m.Attendance(event).Admitted)
 }
 
+func TestARestoredCentralHasTheLeasesOfThen(t *testing.T) {
+	t.Parallel()
+	m, event, c := adopted(t)
+	shop, err := m.Shop(event)
+	require.NoError(t, err)
+	shop.SetQuota(TypeSingle, 9)
+	ask := func(name string) *syncproto.Lease {
+		reply, err := m.Service().Lease(t.Context(), c.Device, syncproto.LeaseRequest{Request: ID(name), Incarnation: c.Incarnation, Type: TypeSingle, Count: 3})
+		require.NoError(t, err)
+		return reply.Lease
+	}
+	l := ask("first")
+	old, leases, account := Database{m}.Backup(), shop.Leases(), shop.Account(TypeSingle)
+	ask("second")
+	c.Add(syncproto.Entry{Kind: syncproto.KindSale, Ticket: l.First, Code: CodeHash(event, l.First), Of: syncproto.SaleOf(l.ID, l.Type)}, 5)
+	push(t, m, c)
+	require.Equal(t, 1, shop.Leases()[0].Sold)
+	for range 2 {
+		Database{m}.Restore(old)
+		require.Equal(t, leases, shop.Leases())
+		require.Equal(t, account, shop.Account(TypeSingle))
+		push(t, m, c)
+		require.Equal(t, 1, shop.Leases()[0].Sold, "the journal brings the sale again")
+	}
+}
+
 func TestACopyThatGoesOnBesideItsOriginalIsFound(t *testing.T) {
 	t.Parallel()
 	m, event, c := adopted(t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/google/uuid"
@@ -29,6 +30,20 @@ func newShop() shop {
 		accounts: map[syncproto.TypeNo]*lease.Account{}, books: map[uuid.UUID]*lease.Book{},
 		requests: map[request]uuid.UUID{}, holders: map[syncproto.TicketNo]syncproto.SaleDetails{},
 	}
+}
+
+func copyShop(s shop) shop {
+	c := shop{
+		accounts: maps.Clone(s.accounts), books: maps.Clone(s.books), order: slices.Clone(s.order),
+		requests: maps.Clone(s.requests), holders: maps.Clone(s.holders),
+	}
+	for typ, a := range c.accounts {
+		c.accounts[typ] = clone(a)
+	}
+	for id, b := range c.books {
+		c.books[id] = clone(b)
+	}
+	return c
 }
 
 func (s *shop) account(typ syncproto.TypeNo) *lease.Account {
@@ -59,34 +74,36 @@ func (s *shop) move(from, to *syncproto.Ticket) bool {
 
 // Shop is what an operator of a Memory sees of what gates sell, and may do about it.
 type Shop struct {
-	m  *Memory
-	ev *event
+	m     *Memory
+	event syncproto.EventNo
 }
 
 // Shop is that of an event.
 func (m *Memory) Shop(event syncproto.EventNo) (Shop, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	ev := m.events[event]
-	if ev == nil {
+	if m.events[event] == nil {
 		return Shop{}, fmt.Errorf("event %d does not exist", event)
 	}
-	return Shop{m, ev}, nil
+	return Shop{m, event}, nil
 }
+
+// at is the event as it is stored now.
+func (s Shop) at() *event { return s.m.events[s.event] }
 
 // SetQuota limits a ticket type; 0 lifts the limit. Nothing is taken from anybody:
 // a quota that is used up already gives nothing more.
 func (s Shop) SetQuota(typ syncproto.TypeNo, quota int) {
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
-	s.ev.shop.account(typ).Quota = quota
+	s.at().shop.account(typ).Quota = quota
 }
 
 // Account is how much of a type's quota is taken.
 func (s Shop) Account(typ syncproto.TypeNo) lease.Account {
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
-	return *s.ev.shop.account(typ)
+	return *s.at().shop.account(typ)
 }
 
 // Leases lists the leases in the order in which they were granted.
@@ -94,8 +111,8 @@ func (s Shop) Leases() []lease.Book {
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
 	var out []lease.Book
-	for _, id := range s.ev.shop.order {
-		out = append(out, *s.ev.shop.books[id])
+	for _, id := range s.at().shop.order {
+		out = append(out, *s.at().shop.books[id])
 	}
 	return out
 }
@@ -105,20 +122,20 @@ func (s Shop) Leases() []lease.Book {
 func (s Shop) Holder(no syncproto.TicketNo) syncproto.SaleDetails {
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
-	return s.ev.shop.holders[no]
+	return s.at().shop.holders[no]
 }
 
 // Release takes back what is not sold of the lease of a lost gate.
 func (s Shop) Release(id uuid.UUID) error {
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
-	b := s.ev.shop.books[id]
+	b := s.at().shop.books[id]
 	if b == nil {
 		return fmt.Errorf("lease %s does not exist", id)
 	}
-	s.ev.shop.account(b.Type).Give(b.Release())
+	s.at().shop.account(b.Type).Give(b.Release())
 	b.Rev++
-	return s.m.tellLocked(s.ev, subject{kind: syncproto.RecordLease, id: id})
+	return s.m.tellLocked(s.at(), subject{kind: syncproto.RecordLease, id: id})
 }
 
 // Lease implements wire.Service.
