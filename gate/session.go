@@ -77,9 +77,7 @@ func (g *Gate) open(ctx context.Context) (_ *session, err error) {
 	if err := errors.Join(s.openSyncer(rep), s.peers.join(s.engine, s.chains)); err != nil {
 		return nil, err
 	}
-	if s.counter, err = openCounter(g); err != nil {
-		return nil, err
-	}
+	s.counter = openCounter(g)
 	return s, s.openLanes()
 }
 

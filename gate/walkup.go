@@ -32,6 +32,9 @@ const (
 	uploadPauseMax = 30 * time.Second
 )
 
+// markLost is what it means that the mark could not be set.
+const markLost = "after its next start this gate sells when central has answered, not before"
+
 // counter is what a session sells with.
 type counter struct {
 	till *till.Till
@@ -41,10 +44,14 @@ type counter struct {
 	marked syncproto.Ref // where the mark is
 }
 
-// openCounter opens what a session sells with.
-func openCounter(g *Gate) (*counter, error) {
+// openCounter opens what a session sells with. Where that fails the gate sells
+// nothing, and its lanes go on.
+func openCounter(g *Gate) *counter {
 	t, err := till.Open(filepath.Join(g.cfg.Dir, tillDir))
-	return &counter{till: t, mark: markOf(g)}, err
+	if err != nil {
+		g.cfg.Logger.Error("this gate sells nothing until it is started again", "err", err)
+	}
+	return &counter{till: t, mark: markOf(g)}
 }
 
 // markOf is where a gate notes how far its journal is whole.
@@ -64,19 +71,20 @@ func (c *counter) advance(r syncproto.Ref) error {
 		return nil
 	}
 	if err := c.mark.Set(r); err != nil {
-		return err
+		// None is better than one that knows of less than was sold.
+		return errors.Join(err, c.mark.Clear())
 	}
 	c.marked = r
 	return nil
 }
 
-// keep makes a sale's names durable, sealed, and moves the mark past its entry.
-func (c *counter) keep(ref syncproto.Ref, key *syncproto.SignedKey, d syncproto.SaleDetails) error {
+// keep makes a sale's names durable, sealed.
+func (c *counter) keep(key *syncproto.SignedKey, d syncproto.SaleDetails) error {
 	sealed, err := till.Seal(key, d)
-	if err == nil {
-		err = c.till.Put(sealed)
+	if err != nil {
+		return err
 	}
-	return errors.Join(err, c.advance(ref))
+	return c.till.Put(sealed)
 }
 
 // sure reports whether a journal is known to hold every sale of this gate: it
@@ -100,6 +108,9 @@ func (b backend) Sell(ctx context.Context, w control.WalkUp) (control.Sold, erro
 	if trust == nil || trust.SealKey() == nil {
 		return control.Sold{}, errors.New("this gate has no key of central to seal names with, so it sells nothing; connect it to a central of this version")
 	}
+	if s.counter.till == nil {
+		return control.Sold{}, errors.New("this gate has no folder for who bought tickets, so it sells nothing; see its log")
+	}
 	sale, ref, err := s.engine.Desk().Sell(ctx, w.Type)
 	if err != nil {
 		return control.Sold{}, fmt.Errorf("this gate cannot record sales; use another gate and call support: %w", err)
@@ -111,7 +122,10 @@ func (b backend) Sell(ctx context.Context, w control.WalkUp) (control.Sold, erro
 		Code: sale.Code, Number: sale.Ticket, TicketID: syncproto.TicketID(b.g.id.Stream, sale.Ticket), Type: sale.Name, Left: sale.Left,
 		Reference: soldPrefix + strconv.FormatUint(uint64(sale.Ticket), 10),
 	}
-	if err := s.counter.keep(ref, trust.SealKey(), syncproto.SaleDetails{
+	if err := s.counter.advance(ref); err != nil {
+		b.g.cfg.Logger.Warn(markLost, "err", err)
+	}
+	if err := s.counter.keep(trust.SealKey(), syncproto.SaleDetails{
 		Event: b.g.id.Event, Ticket: sale.Ticket, Name: w.Name, Email: w.Email, Code: sale.Code,
 	}); err != nil {
 		// The ticket is sold and good, and what is lost can be written down.
@@ -169,7 +183,7 @@ func (s *session) tend(ctx context.Context) error {
 		if st.Sure && !marked && len(st.Leases) > 0 {
 			marked = true
 			if err := s.counter.advance(s.journal.Last().Ref); err != nil {
-				s.gate.cfg.Logger.Warn("after its next start this gate sells when central has answered, not before", "err", err)
+				s.gate.cfg.Logger.Warn(markLost, "err", err)
 			}
 		}
 		for _, l := range st.Leases {
@@ -180,7 +194,7 @@ func (s *session) tend(ctx context.Context) error {
 				s.gate.cfg.Logger.Info("a lease has run out; what is not sold of it goes back", "type", l.Key, "numbers", l.Unsold)
 			}
 		}
-		if st.Online && !st.Locked {
+		if st.Online && !st.Locked && s.counter.till != nil {
 			up.run(ctx, s)
 		}
 		select {

@@ -154,3 +154,16 @@ func TestAPeerBringsTheSalesOfACrushedGate(t *testing.T) {
 		return nil
 	})
 }
+
+// What a gate sells with is not what its lanes need.
+func TestAGateThatCannotSellAdmits(t *testing.T) {
+	t.Parallel()
+	e := theTown(t).newMarket(t, 10)
+	sold := e.sell(t, "A,day,paid")
+	g := e.newShop(t, "North", "--walkup", "day=4")
+	require.NoError(t, os.WriteFile(filepath.Join(g.data, "walkup"), []byte("a file where a folder should be"), 0o600))
+	g.start(t)
+	g.untilSynced(t)
+	g.refuseWalkUp(t, "no folder for who bought tickets")
+	g.expect(t, "N1", sold["A"].code, "admit admitted")
+}

@@ -176,6 +176,14 @@ func (m Mark) Set(r syncproto.Ref) error {
 	return nil
 }
 
+// Clear removes the mark.
+func (m Mark) Clear() error {
+	if err := os.Remove(m.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("mark of the journal: %w", err)
+	}
+	return nil
+}
+
 // Get reads the mark; ok is false where there is none that this user made.
 func (m Mark) Get() (r syncproto.Ref, ok bool) {
 	info, err := os.Lstat(m.path)

@@ -135,6 +135,11 @@ func TestTheMarkIsOfThisUserAlone(t *testing.T) {
 	got, ok := till.NewMark(dir, device).Get()
 	require.True(t, ok)
 	require.Equal(t, at, got)
+	require.NoError(t, m.Clear())
+	require.NoError(t, m.Clear())
+	_, ok = m.Get()
+	require.False(t, ok)
+	require.NoError(t, m.Set(at))
 	_, ok = till.NewMark(dir, uuid.New()).Get()
 	require.False(t, ok, "of another gate")
 
