@@ -24,6 +24,9 @@ const (
 	KindReturn   Kind = "return"   // of a lease, numbers from Ticket on will never be sold; Of is SaleOf
 )
 
+// LetsIn reports whether an entry of this kind says that somebody was let in.
+func (k Kind) LetsIn() bool { return k == KindAdmit || k == KindOverride }
+
 // Direction is which way a lane leads.
 type Direction string
 

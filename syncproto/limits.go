@@ -8,7 +8,7 @@ const (
 	ProtoMin = 1
 	ProtoMax = 1
 	// SchemaLevel rises when a record kind is added that older gates skip.
-	SchemaLevel = 1
+	SchemaLevel = 2
 )
 
 // Limits of the protocol. What is beyond one is refused with CodeTooLarge and
@@ -25,6 +25,7 @@ const (
 	ResponseBytesMax  = 16 << 20         // any response, uncompressed
 	LineBytesMax      = 64 << 10         // one NDJSON line
 	IncarnationsMax   = 4096             // incarnations in a hello reply
+	JournalReportsMax = 256              // incarnations in a heartbeat
 	TextMax           = 256              // any free text field of an entry
 	ClockToleranceMax = 5 * time.Minute  // between a request's time and central's
 	WaitMax           = 25 * time.Second // long poll

@@ -173,6 +173,24 @@ type HeartbeatRequest struct {
 	OffsetMS    int64     `json:"offset_ms"`
 	ErrMS       int64     `json:"err_ms"`
 	App         string    `json:"app"`
+	// Journals says what the gate's journal holds, incarnation by incarnation: those
+	// that central does not hold whole first, then the newest, at most
+	// JournalReportsMax. A gate of an earlier version says nothing of it.
+	Journals []JournalReport `json:"journals,omitempty"`
+}
+
+// JournalReport is what a gate's disk holds of one incarnation of its journal.
+type JournalReport struct {
+	Incarnation uuid.UUID `json:"inc"`
+	First       uint64    `json:"first"` // oldest entry that is kept
+	Last        uint64    `json:"last"`  // newest that is durable
+	// Admitted counts the entries from First to Last that let somebody in.
+	Admitted int64 `json:"admitted"`
+	// Shown counts the admissions that lanes have shown green, each after its entry
+	// was durable. So it is never more than was journalled; an entry that reached the
+	// disk just before the power went was not shown. It is nil for an incarnation of
+	// before the gate's last start, of which only the journal is left.
+	Shown *int64 `json:"shown,omitempty"`
 }
 
 // HeartbeatReply answers a heartbeat.

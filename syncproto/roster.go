@@ -18,6 +18,8 @@ const (
 	RecordDevice RecordKind = "device"
 	RecordTrust  RecordKind = "trust"
 	RecordLease  RecordKind = "lease"
+	// RecordFinding is known from schema level 2 on.
+	RecordFinding RecordKind = "finding"
 )
 
 // Record is one line of a page or of a snapshot chunk. The field that Kind names
@@ -32,6 +34,8 @@ type Record struct {
 	Device *DeviceRecord `json:"device,omitempty"`
 	Trust  *TrustBundle  `json:"trust,omitempty"`
 	Lease  *Lease        `json:"lease,omitempty"`
+	// Finding is of RecordFinding.
+	Finding *FindingRecord `json:"finding,omitempty"`
 }
 
 // Status is the standing of a ticket at central.

@@ -61,6 +61,17 @@ func goldenRecords() []syncproto.Record {
 			OfEntry: syncproto.Ref{Incarnation: syncprototest.ID("earlier"), Seq: 5}, Untrusted: true,
 		}},
 		{Kind: syncproto.RecordLease, Lease: goldenLease()},
+		{Kind: syncproto.RecordFinding, Finding: &syncproto.FindingRecord{
+			ID: 17, Rev: 2, Kind: syncproto.FindingDouble, Detail: syncproto.DetailDuplicate, State: syncproto.FindingNoted, Ticket: 42,
+			Count: 1, First: noon, Last: noon + 5,
+			Sides: []syncproto.FindingSide{
+				{
+					Device: syncprototest.ID("other device"), Entry: syncproto.Ref{Incarnation: syncprototest.ID("earlier"), Seq: 5},
+					Lane: "south", Zone: "main", Direction: syncproto.In, By: "staff-1", At: noon - 120, OffsetMS: 120, ErrMS: 15,
+				},
+				syncproto.SideOf(goldenDevice(), &entry),
+			},
+		}},
 		{Kind: "turnstile"},
 	}
 }
@@ -205,6 +216,7 @@ func TestGoldenMessages(t *testing.T) {
 	trust := syncprototest.Trust("wire")
 	refusal := syncproto.Errorf(syncproto.CodeFork, "Entry 4 is stored with other contents.")
 	refusal.Seq, refusal.Hash = last.Seq, last.Hash
+	shown := int64(1)
 	var out bytes.Buffer
 	for _, m := range []struct {
 		name string
@@ -219,7 +231,9 @@ func TestGoldenMessages(t *testing.T) {
 			Trust: trust, HashKey: []byte("sealed"), Quarantined: true,
 		}},
 		{"push reply", syncproto.PushReply{Acked: last, BackoffMS: 250}},
-		{"heartbeat request", syncproto.HeartbeatRequest{Incarnation: last.Incarnation, Unsent: 3, OldestMS: 900, FsyncP99US: 1400, FreeBytes: 1 << 30, Cursor: "c", ClockMS: noon, OffsetMS: -3, ErrMS: 8, App: "gate/1"}},
+		{"heartbeat request", syncproto.HeartbeatRequest{Incarnation: last.Incarnation, Unsent: 3, OldestMS: 900, FsyncP99US: 1400, FreeBytes: 1 << 30, Cursor: "c", ClockMS: noon, OffsetMS: -3, ErrMS: 8, App: "gate/1", Journals: []syncproto.JournalReport{
+			{Incarnation: last.Incarnation, First: 1, Last: last.Seq, Admitted: 1, Shown: &shown}, {Incarnation: syncprototest.ID("earlier"), First: 3, Last: 12, Admitted: 9},
+		}}},
 		{"heartbeat reply", syncproto.HeartbeatReply{ServerMS: noon, Head: 30, Quarantined: true}},
 		{"lease request", syncproto.LeaseRequest{Request: syncprototest.ID("golden request"), Incarnation: last.Incarnation, Type: 1, Count: 50}},
 		{"lease request for more time", syncproto.LeaseRequest{Request: syncprototest.ID("golden request"), Incarnation: last.Incarnation, Extend: goldenLease().ID}},

@@ -51,13 +51,14 @@ func ParseRecord(line []byte, rec *syncproto.Record) error {
 // kinds are not looked at, so that a later version may give them another shape.
 func parseAnyRecord(line []byte, rec *syncproto.Record) error {
 	var raw struct {
-		Kind   syncproto.RecordKind `json:"k"`
-		Ticket json.RawMessage      `json:"ticket"`
-		Rules  json.RawMessage      `json:"rules"`
-		Entry  json.RawMessage      `json:"entry"`
-		Device json.RawMessage      `json:"device"`
-		Trust  json.RawMessage      `json:"trust"`
-		Lease  json.RawMessage      `json:"lease"`
+		Kind    syncproto.RecordKind `json:"k"`
+		Ticket  json.RawMessage      `json:"ticket"`
+		Rules   json.RawMessage      `json:"rules"`
+		Entry   json.RawMessage      `json:"entry"`
+		Device  json.RawMessage      `json:"device"`
+		Trust   json.RawMessage      `json:"trust"`
+		Lease   json.RawMessage      `json:"lease"`
+		Finding json.RawMessage      `json:"finding"`
 	}
 	if err := json.Unmarshal(line, &raw); err != nil {
 		return fmt.Errorf("decode record: %w", err)
@@ -79,6 +80,8 @@ func parseAnyRecord(line []byte, rec *syncproto.Record) error {
 		out.Trust, err = parseField[syncproto.TrustBundle](raw.Trust)
 	case syncproto.RecordLease:
 		out.Lease, err = parseField[syncproto.Lease](raw.Lease)
+	case syncproto.RecordFinding:
+		out.Finding, err = parseField[syncproto.FindingRecord](raw.Finding)
 	}
 	if err != nil {
 		return fmt.Errorf("decode %.40q record: %w", raw.Kind, err)
