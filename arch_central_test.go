@@ -21,6 +21,7 @@ func features() map[string][]string {
 		"roster":       {"programme", "registration", "ticket", "fleet"},
 		"checkin":      {"programme", "registration", "ticket", "fleet"},
 		"walkup":       {"programme", "registration", "ticket", "fleet"},
+		"finding":      nil,
 		"staff":        nil,
 		"notify":       nil,
 		"media":        nil,

@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"gatehouse/central/checkin"
+	"gatehouse/central/finding"
 	"gatehouse/central/fleet"
 	"gatehouse/central/pg"
 	"gatehouse/central/programme"
@@ -43,6 +44,7 @@ type Central struct {
 	Roster    *roster.Roster
 	Checkin   *checkin.Service
 	WalkUp    *walkup.Service
+	Findings  *finding.Service
 
 	logger  *slog.Logger
 	ping    func(ctx context.Context) error
@@ -77,6 +79,7 @@ func Open(ctx context.Context, cfg Config) (*Central, error) {
 		roster:    roster.Config{Pool: pool, Logger: cfg.Logger},
 		checkin:   checkin.Config{Pool: pool, Logger: cfg.Logger, Trade: walkup.Trade},
 		walkup:    walkup.Config{Pool: pool},
+		findings:  finding.Config{Pool: pool, Logger: cfg.Logger},
 	}); err != nil {
 		pool.Close()
 		return nil, err
@@ -93,6 +96,7 @@ type parts struct {
 	roster    roster.Config
 	checkin   checkin.Config
 	walkup    walkup.Config
+	findings  finding.Config
 }
 
 // build prepares the database and wires the features to each other.
@@ -126,7 +130,11 @@ func (c *Central) build(ctx context.Context, cfg Config, p *parts) (err error) {
 		return err
 	}
 	p.walkup.Tickets, p.walkup.Open = c.Tickets, c.Keys.Open
-	c.WalkUp, err = walkup.New(p.walkup)
+	if c.WalkUp, err = walkup.New(p.walkup); err != nil {
+		return err
+	}
+	p.findings.Touch = c.Roster.Touch
+	c.Findings, err = finding.New(p.findings)
 	return err
 }
 

@@ -191,7 +191,7 @@ func TestAQuarantineIsSeenAndEnded(t *testing.T) {
 		require.Equal(t, page, beat.Quarantined)
 	}
 	seen("0", false)
-	require.NoError(t, s.Fleet.Quarantine(t.Context(), reply.Device))
+	require.NoError(t, s.Fleet.Quarantine(t.Context(), reply.Device, "a test says so"))
 	seen("1", true)
 	n, err := s.Release(t.Context(), reply.Event, fleet.Which{Name: reply.Name}, "the copy is off")
 	require.NoError(t, err)

@@ -73,6 +73,9 @@ func (c *Central) registerState(registry *prometheus.Registry, workers []*worker
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gatehouse_gates_quarantined", Help: "Gates in quarantine: what they admit is kept and counts for nothing until an operator decides.",
 		}, figure(c.Fleet.InQuarantine)),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gatehouse_findings_open", Help: "Findings of all events that nobody has noted or closed.",
+		}, figure(c.Findings.Open)),
 	}
 	for _, w := range workers {
 		figures = append(figures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{

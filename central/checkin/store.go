@@ -25,8 +25,8 @@ type Config struct {
 	// Rules reads the rules of an event as they are now. Required.
 	Rules func(ctx context.Context, event syncproto.EventNo) (syncproto.Rules, error)
 	// Quarantine is called, outside any transaction, for a device whose journal
-	// was found to have two histories. Required.
-	Quarantine func(ctx context.Context, device uuid.UUID) error
+	// was found to have two histories, with a sentence that says how. Required.
+	Quarantine func(ctx context.Context, device uuid.UUID, reason string) error
 	// Trade makes tickets of the sales among entries that are new and that count, and
 	// gives their verdicts; see walkup.Trade. It is called before tickets are locked,
 	// and finish after. Defaults to nothing: sales are kept and have no verdict.

@@ -49,7 +49,7 @@ func (s *Service) Push(ctx context.Context, pusher uuid.UUID, req syncproto.Push
 		return err
 	})
 	if refusal := syncproto.AsError(err); refusal != nil && refusal.Code == syncproto.CodeFork {
-		if qErr := s.cfg.Quarantine(ctx, req.Device); qErr != nil {
+		if qErr := s.cfg.Quarantine(ctx, req.Device, forkReason(req.Incarnation, refusal.Seq)); qErr != nil {
 			return reply, fmt.Errorf("quarantine forked device: %w", qErr)
 		}
 		return reply, err
@@ -59,7 +59,7 @@ func (s *Service) Push(ctx context.Context, pusher uuid.UUID, req syncproto.Push
 	}
 	s.cfg.Touch(own.stream)
 	if own.copied {
-		if err := s.cfg.Quarantine(ctx, req.Device); err != nil {
+		if err := s.cfg.Quarantine(ctx, req.Device, copyReason(req.Incarnation)); err != nil {
 			return reply, fmt.Errorf("quarantine copied device: %w", err)
 		}
 	}
@@ -222,6 +222,14 @@ func compareHashes(ctx context.Context, tx pgx.Tx, req syncproto.PushRequest, se
 		return fmt.Errorf("compare entries: %w", err)
 	}
 	return refusal
+}
+
+func forkReason(inc uuid.UUID, seq uint64) string {
+	return fmt.Sprintf("entry %d of its journal %s came with two contents", seq, inc)
+}
+
+func copyReason(inc uuid.UUID) string {
+	return fmt.Sprintf("it went on in journal %s, which its last hello had left", inc)
 }
 
 // fork refuses a second history of a journal.

@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"crypto/ed25519"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -38,11 +37,13 @@ type Device struct {
 	RevokeReason  string
 	Trusted       syncproto.Ref // last entry that counts once it is revoked
 	QuarantinedAt time.Time     // zero: not quarantined
-	LastSeenAt    time.Time     // zero: never
-	App           string
-	PeerAddrs     []string                   // where it listens for its peers, by its own word
-	Health        syncproto.HeartbeatRequest // of the last heartbeat
-	Rev           int64
+	// QuarantineReason says why it is in quarantine, or was the last time.
+	QuarantineReason string
+	LastSeenAt       time.Time // zero: never
+	App              string
+	PeerAddrs        []string                   // where it listens for its peers, by its own word
+	Health           syncproto.HeartbeatRequest // of the last heartbeat
+	Rev              int64
 
 	session session
 }
@@ -54,7 +55,8 @@ func (d Device) Revoked() bool { return !d.RevokedAt.IsZero() }
 func (d Device) Quarantined() bool { return !d.QuarantinedAt.IsZero() }
 
 const deviceColumns = `device_id, event_id, name, public_key, box_key, enrolled_at, revoked_at, revoke_reason,
-	trusted_incarnation, trusted_seq, hello_ms, ratchet, incarnation, superseded, quarantined_at, last_seen_at, app, health, rev, peer_addrs`
+	trusted_incarnation, trusted_seq, hello_ms, ratchet, incarnation, superseded, quarantined_at, quarantine_reason, last_seen_at, app, health, rev,
+	peer_addrs`
 
 func scanDevice(row pgx.CollectableRow) (d Device, err error) {
 	var (
@@ -65,7 +67,7 @@ func scanDevice(row pgx.CollectableRow) (d Device, err error) {
 	)
 	err = row.Scan(&d.ID, &d.Event, &d.Name, &public, &d.BoxKey, &d.EnrolledAt, &revoked, &d.RevokeReason,
 		&trustedIncarnation, &trustedSeq, &d.session.signedMS, &d.session.ratchet, &incarnation, &d.session.superseded,
-		&quarantined, &seen, &d.App, &d.Health, &d.Rev, &d.PeerAddrs)
+		&quarantined, &d.QuarantineReason, &seen, &d.App, &d.Health, &d.Rev, &d.PeerAddrs)
 	d.Key = public
 	d.RevokedAt, d.QuarantinedAt, d.LastSeenAt = pg.OrZero(revoked), pg.OrZero(quarantined), pg.OrZero(seen)
 	d.Trusted = syncproto.Ref{Incarnation: pg.OrZero(trustedIncarnation), Seq: uint64(pg.OrZero(trustedSeq))}
@@ -187,7 +189,7 @@ func (s *Service) judge(d Device, req syncproto.HelloRequest, secret []byte) Ses
 		suspicion = "it shows a session that this central did not give it"
 	}
 	if suspicion != "" && !d.Quarantined() {
-		d.QuarantinedAt = now
+		d.QuarantinedAt, d.QuarantineReason = now, suspicion
 	}
 	d.session, d.LastSeenAt, d.App, d.PeerAddrs = next, now, req.App, req.PeerAddrs
 	return Session{Device: d, Ratchet: ratchetText(secret, d.ID, next.ratchet), Suspicion: suspicion}
@@ -197,41 +199,20 @@ func updateSession(ctx context.Context, tx pgx.Tx, d Device) error {
 	_, err := tx.Exec(ctx, `
 		UPDATE gate
 		SET hello_ms = $8, ratchet = $2, incarnation = $3, superseded = coalesce($4::uuid[], '{}'), quarantined_at = $5, last_seen_at = $6, app = $7,
-		    peer_addrs = coalesce($9::text[], '{}')
+		    peer_addrs = coalesce($9::text[], '{}'), quarantine_reason = $10
 		WHERE device_id = $1`,
-		d.ID, d.session.ratchet, d.session.incarnation, d.session.superseded, pg.OrNull(d.QuarantinedAt), d.LastSeenAt, d.App, d.session.signedMS, d.PeerAddrs)
+		d.ID, d.session.ratchet, d.session.incarnation, d.session.superseded, pg.OrNull(d.QuarantinedAt), d.LastSeenAt, d.App, d.session.signedMS, d.PeerAddrs,
+		d.QuarantineReason)
 	return err
 }
 
-// Heartbeat notes how a gate is. It reports whether the gate is quarantined.
-func (s *Service) Heartbeat(ctx context.Context, id uuid.UUID, req syncproto.HeartbeatRequest) (quarantined bool, err error) {
-	health, err := json.Marshal(req)
-	if err != nil {
-		return false, fmt.Errorf("encode health: %w", err)
-	}
-	// jsonb holds no NUL, and what a heartbeat says is nothing to be refused over.
-	health = []byte(strings.ReplaceAll(string(health), `\u0000`, `\ufffd`))
-	err = s.cfg.Pool.QueryRow(ctx, `
-		UPDATE gate
-		SET health = $2, last_seen_at = $3, heartbeat_at = clock_timestamp()
-		WHERE device_id = $1
-		RETURNING quarantined_at IS NOT NULL`, id, health, s.cfg.Now()).Scan(&quarantined)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return false, fmt.Errorf("device %s: %w", id, ErrNoDevice)
-	}
-	if err != nil {
-		return false, fmt.Errorf("store heartbeat: %w", err)
-	}
-	return quarantined, nil
-}
-
-// Quarantine puts a device whose journal forks in quarantine. Doing it again
-// changes nothing.
-func (s *Service) Quarantine(ctx context.Context, id uuid.UUID) error {
+// Quarantine puts a device whose journal forks in quarantine; reason is a sentence
+// that says how that was seen. Doing it again changes nothing.
+func (s *Service) Quarantine(ctx context.Context, id uuid.UUID, reason string) error {
 	_, err := s.cfg.Pool.Exec(ctx, `
 		UPDATE gate
-		SET quarantined_at = coalesce(quarantined_at, $2)
-		WHERE device_id = $1`, id, s.cfg.Now())
+		SET quarantined_at = $2, quarantine_reason = $3
+		WHERE device_id = $1 AND quarantined_at IS NULL`, id, s.cfg.Now(), reason)
 	if err != nil {
 		return fmt.Errorf("quarantine device: %w", err)
 	}

@@ -95,10 +95,10 @@ func TestForkingDeviceIsQuarantinedOnce(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	id := b.enrol(t, "North").Device
-	require.NoError(t, b.Quarantine(t.Context(), id))
+	require.NoError(t, b.Quarantine(t.Context(), id, "a test says so"))
 	first := b.now
 	b.now = b.now.Add(time.Hour)
-	require.NoError(t, b.Quarantine(t.Context(), id))
+	require.NoError(t, b.Quarantine(t.Context(), id, "a test says so"))
 	d, err := b.Device(t.Context(), id)
 	require.NoError(t, err)
 	require.True(t, d.QuarantinedAt.Equal(first))
@@ -113,7 +113,7 @@ func TestReleaseEndsAQuarantine(t *testing.T) {
 		require.NoError(t, err)
 		return n
 	}
-	require.NoError(t, b.Quarantine(t.Context(), id))
+	require.NoError(t, b.Quarantine(t.Context(), id, "a test says so"))
 	require.Equal(t, 1, count())
 	_, err := b.Release(t.Context(), b.event.No, fleet.Which{Name: "North"}, " ")
 	require.ErrorContains(t, err, "needs a reason")
@@ -129,7 +129,7 @@ func TestReleaseEndsAQuarantine(t *testing.T) {
 	quarantined, err := b.Heartbeat(t.Context(), id, syncproto.HeartbeatRequest{})
 	require.NoError(t, err)
 	require.False(t, quarantined)
-	require.NoError(t, b.Quarantine(t.Context(), id))
+	require.NoError(t, b.Quarantine(t.Context(), id, "a test says so"))
 	require.Equal(t, 1, count(), "a release is not for ever")
 
 	_, err = b.Revoke(t.Context(), b.event.No, fleet.Which{Name: "North"}, "stolen")

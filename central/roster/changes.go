@@ -233,6 +233,8 @@ func (r reader) stateOf(ctx context.Context, event syncproto.EventNo, kind int16
 		return r.devices(ctx, subjects, out)
 	case KindLease:
 		return r.leases(ctx, subjects, out)
+	case KindFinding:
+		return r.findings(ctx, event, subjects, out)
 	case KindRules, KindTrust:
 		rec, err := r.document(ctx, event, kind)
 		if err != nil {

@@ -19,12 +19,13 @@ import (
 
 // The kinds of references in the log, as the outbox triggers write them.
 const (
-	KindTicket = 1 // entity_no is the ticket's number
-	KindRules  = 2
-	KindEntry  = 3 // entity is the incarnation, entity_no the seq
-	KindDevice = 4 // entity is the device
-	KindTrust  = 5
-	KindLease  = 16 // entity is the lease
+	KindTicket  = 1 // entity_no is the ticket's number
+	KindRules   = 2
+	KindEntry   = 3 // entity is the incarnation, entity_no the seq
+	KindDevice  = 4 // entity is the device
+	KindTrust   = 5
+	KindLease   = 16 // entity is the lease
+	KindFinding = 6  // entity_no is the finding's number
 )
 
 // Config says what a Roster works on.

@@ -110,7 +110,8 @@ func (s *snapshots) encode(ctx context.Context, stream uuid.UUID, docs documents
 
 var errStopped = errors.New("stopped")
 
-// records yields all records of an event: documents, gates, leases, tickets, entries.
+// records yields all records of an event: documents, gates, leases, tickets, entries,
+// and findings that are not closed.
 // Withdrawn tickets stay until their code has been worthless for a grace time, so
 // that a gate never takes one for genuine and merely unknown.
 func (s *snapshots) records(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, head []syncproto.Record) iter.Seq2[*syncproto.Record, error] {
@@ -127,7 +128,7 @@ func (s *snapshots) records(ctx context.Context, tx pgx.Tx, event syncproto.Even
 			}
 		}
 		for _, part := range []func(context.Context, pgx.Tx, syncproto.EventNo, func(*syncproto.Record) error) error{
-			allDevices, openLeases, s.allTickets, allEntries,
+			allDevices, openLeases, s.allTickets, allEntries, openFindings,
 		} {
 			err := part(ctx, tx, event, emit)
 			if errors.Is(err, errStopped) {
