@@ -229,6 +229,14 @@ func (g *Gate) answered(r engine.Result) {
 	g.front.screen.Show(r.Lane, r)
 }
 
+// answered is the gate's, and counts what was shown green once it was.
+func (s *session) answered(r engine.Result) {
+	s.gate.answered(r)
+	if r.Decision.Decision == node.Admit {
+		s.engine.Feed(node.Shown{})
+	}
+}
+
 func (g *Gate) status(context.Context) (control.Status, error) {
 	s := g.current.Load()
 	scanners := make(map[string]hardware.Status, len(s.lanes))

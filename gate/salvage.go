@@ -114,7 +114,7 @@ func (p *past) marks(ctx context.Context) (out []node.Watermark, err error) {
 			return nil, fmt.Errorf("read journal: %w", err)
 		}
 		for _, m := range streams {
-			out = append(out, node.Watermark{Incarnation: m.Incarnation, Last: m.Last.Seq, Acked: m.Acked.Seq})
+			out = append(out, node.Watermark{Incarnation: m.Incarnation, First: m.First, Last: m.Last.Seq, Acked: m.Acked.Seq})
 		}
 	}
 	return out, nil

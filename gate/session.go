@@ -189,7 +189,7 @@ func loadReplica(ctx context.Context, cfg replica.Config) (*replica.Replica, *no
 	if err != nil {
 		return nil, nil, errors.Join(err, rep.Close())
 	}
-	loaded := &node.Loaded{Cursor: pos.Cursor, Seq: pos.Seq, ServerMS: pos.ServerMS}
+	loaded := &node.Loaded{Cursor: pos.Cursor, Seq: pos.Seq, ServerMS: pos.ServerMS, Stale: pos.Stale()}
 	if err := rep.Load(ctx, func(rec *syncproto.Record) error { loaded.Add(rec); return nil }); err != nil {
 		return nil, nil, errors.Join(err, rep.Close())
 	}
@@ -284,7 +284,7 @@ func (s *session) openLanes() error {
 			return err
 		}
 		s.lanes = append(s.lanes, lane.New(lane.Config{
-			Name: spec.Name, Index: i, Scan: scan, Gate: s.engine, Show: s.gate.answered,
+			Name: spec.Name, Index: i, Scan: scan, Gate: s.engine, Show: s.answered,
 		}))
 	}
 	return nil

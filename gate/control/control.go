@@ -106,6 +106,10 @@ type Status struct {
 	// the tickets that let somebody in here and elsewhere since the gate started.
 	Carried int64 `json:"carried"`
 	Alarms  int64 `json:"alarms"`
+	// FindingsOpen counts what central found and has not closed, where this gate was
+	// one of the sides; Findings lists the newest of it.
+	FindingsOpen int       `json:"findings_open"`
+	Findings     []Finding `json:"findings"`
 
 	// Leases are what this gate may sell; SellsNot is why it sells nothing at the
 	// moment, empty when it may.
@@ -196,6 +200,35 @@ type Line struct {
 	TicketID    *uuid.UUID       `json:"ticket_id"` // null for an entry without a ticket
 }
 
+// Finding is something that central found wrong and that this gate was part of.
+type Finding struct {
+	ID      int64                   `json:"id"` // its number at central
+	Kind    syncproto.FindingKind   `json:"kind"`
+	Detail  syncproto.FindingDetail `json:"detail"`
+	State   syncproto.FindingState  `json:"state"`
+	Ticket  *int64                  `json:"ticket"` // its number; null where it is about none
+	Count   int64                   `json:"count"`
+	FirstAt time.Time               `json:"first_at"`
+	LastAt  time.Time               `json:"last_at"`
+	Sides   []FindingSide           `json:"sides"`
+}
+
+// FindingSide is what one side did. At is the raw clock of its device; added
+// OffsetMS it is central's time, give or take ErrMS.
+type FindingSide struct {
+	Gate        string              `json:"gate"` // empty for one that this gate does not know
+	Device      uuid.UUID           `json:"device"`
+	Incarnation *uuid.UUID          `json:"incarnation"`
+	Seq         uint64              `json:"seq"`
+	Lane        string              `json:"lane"`
+	Zone        string              `json:"zone"`
+	Direction   syncproto.Direction `json:"direction"`
+	By          string              `json:"by"`
+	At          *time.Time          `json:"at"`
+	OffsetMS    int64               `json:"offset_ms"`
+	ErrMS       int64               `json:"err_ms"`
+}
+
 // StatusOf translates a node's status and those of its lanes' scanners, which
 // may be nil where a lane has none. The gate's name, the journal's rows and the
 // incarnation are the caller's to fill in.
@@ -208,6 +241,10 @@ func StatusOf(n node.Status, scanners map[string]hardware.Status) Status {
 		Lanes:  make([]Lane, len(n.Lanes)),
 		Leases: leasesOf(n.Leases), SellsNot: n.Closed,
 		Mesh: n.Mesh, Heard: n.Heard, Gates: len(n.Peers) + 1, Carried: n.Carried, Alarms: n.Alarms,
+		FindingsOpen: n.FindingsOpen, Findings: make([]Finding, len(n.Findings)),
+	}
+	for i := range n.Findings {
+		s.Findings[i] = findingOf(&n.Findings[i])
 	}
 	if n.Online {
 		s.Central = Online
@@ -223,6 +260,33 @@ func StatusOf(n node.Status, scanners map[string]hardware.Status) Status {
 		}
 	}
 	return s
+}
+
+func findingOf(f *node.Finding) Finding {
+	out := Finding{
+		ID: f.ID, Kind: f.Kind, Detail: f.Detail, State: f.State, Count: f.Count,
+		FirstAt: time.UnixMilli(f.First).UTC(), LastAt: time.UnixMilli(f.Last).UTC(), Sides: make([]FindingSide, len(f.Sides)),
+	}
+	if f.Ticket != 0 {
+		no := int64(f.Ticket)
+		out.Ticket = &no
+	}
+	for i := range f.Sides {
+		side := &f.Sides[i]
+		out.Sides[i] = FindingSide{
+			Gate: f.Gates[i], Device: side.Device, Seq: side.Entry.Seq, Lane: side.Lane, Zone: side.Zone, Direction: side.Direction,
+			By: side.By, OffsetMS: side.OffsetMS, ErrMS: side.ErrMS,
+		}
+		if side.Entry.Incarnation != uuid.Nil {
+			inc := side.Entry.Incarnation
+			out.Sides[i].Incarnation = &inc
+		}
+		if side.At != 0 {
+			at := time.UnixMilli(side.At).UTC()
+			out.Sides[i].At = &at
+		}
+	}
+	return out
 }
 
 func scannerOf(h hardware.Status) *Scanner {

@@ -13,6 +13,7 @@ import (
 // Stream is one incarnation's standing. Acked is zero while central holds none.
 type Stream struct {
 	Incarnation uuid.UUID
+	First       uint64 // lowest seq that is in the file
 	Last        syncproto.Position
 	Acked       syncproto.Position
 }

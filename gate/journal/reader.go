@@ -80,7 +80,7 @@ func (r *Reader) Watermarks(context.Context) ([]Stream, error) {
 	streams := r.book.copy()
 	out := make([]Stream, len(streams))
 	for i, s := range streams {
-		out[i] = Stream{Incarnation: s.last.Incarnation, Last: s.last, Acked: s.acked}
+		out[i] = Stream{Incarnation: s.last.Incarnation, First: s.first, Last: s.last, Acked: s.acked}
 	}
 	return out, nil
 }

@@ -115,8 +115,9 @@ func (l *link) take(now time.Time, p *syncproto.Page, n *Node, out *Output) {
 	out.Store = p
 }
 
-// Own adds an entry of this box's journal, at start, before Restore.
+// Own adds an entry of this box's journal, at start, before Restore; each once.
 func (n *Node) Own(e *syncproto.Entry) {
+	n.link.owned(e)
 	n.know.learn(&syncproto.EntryRecord{Entry: *e, Device: n.cfg.Device}, false)
 }
 
@@ -127,7 +128,7 @@ func (n *Node) Restore(now time.Time, l Loaded) {
 	n.lanes.settle(n.know.rules)
 	n.link.cursor, n.link.seq, n.link.serverMS = l.Cursor, l.Seq, l.ServerMS
 	n.link.head = max(n.link.head, l.Seq)
-	n.link.needSnapshot = false
+	n.link.needSnapshot = l.Stale
 	n.mesh.muster(&n.know.gates) // and the next step tells the shell
 }
 

@@ -90,10 +90,15 @@ type Loaded struct {
 	Devices []syncproto.DeviceRecord
 	Entries []syncproto.EntryRecord
 	Leases  []syncproto.Lease
-	Cursor  string
-	Seq     int64
+	// Findings are those that central has not closed.
+	Findings []syncproto.FindingRecord
+	Cursor   string
+	Seq      int64
 	// ServerMS is central's clock when this was known to be current.
 	ServerMS int64
+	// Stale means that something in it is missing that this version knows, because an
+	// earlier one skipped it: it serves until a snapshot is there.
+	Stale bool
 }
 
 // Add takes one record. A kind that this version does not know is left out.
@@ -111,5 +116,7 @@ func (l *Loaded) Add(rec *syncproto.Record) {
 		l.Leases = append(l.Leases, *rec.Lease)
 	case rec.Entry != nil:
 		l.Entries = append(l.Entries, *rec.Entry)
+	case rec.Finding != nil && rec.Finding.State != syncproto.FindingClosed:
+		l.Findings = append(l.Findings, *rec.Finding)
 	}
 }

@@ -27,6 +27,7 @@ type ledger struct {
 	gates    Gates
 	types    []syncproto.TicketType // of the rules in force
 	desk     desk
+	findings findings
 }
 
 func newLedger(cfg Config) ledger {
@@ -120,6 +121,8 @@ func (k *ledger) apply(recs []syncproto.Record, observe func(*syncproto.EntryRec
 			k.setRules(rec.Rules)
 		case rec.Trust != nil:
 			k.setTrust(rec.Trust)
+		case rec.Finding != nil:
+			k.findings.take(k.device, rec.Finding)
 		}
 	}
 	for no := range touched {
@@ -143,6 +146,7 @@ func (k *ledger) replace(l *Loaded, observe func(*syncproto.EntryRecord)) {
 			observe(&l.Entries[i])
 		}
 	}
+	k.findings.replace(k.device, l.Findings)
 	if l.Rules != nil {
 		k.setRules(l.Rules)
 	}

@@ -53,6 +53,7 @@ type link struct {
 	heardAt      time.Time // when central last answered
 
 	journal     []Watermark
+	tally       tally
 	quarantined bool   // central keeps what this gate does as untrusted
 	fault       string // what an operator should know: why pushing stopped
 
@@ -81,10 +82,11 @@ func (l *link) durable(inc uuid.UUID, seq uint64) {
 	for i := range l.journal {
 		if w := &l.journal[i]; w.Incarnation == inc {
 			w.Last = max(w.Last, seq)
+			w.admitted += l.tally.durable(w.Last)
 			return
 		}
 	}
-	l.journal = append(l.journal, Watermark{Incarnation: inc, Last: seq})
+	l.journal = append(l.journal, Watermark{Incarnation: inc, Last: seq, admitted: l.tally.durable(seq)})
 }
 
 // next adds the calls that are due and says when to look again.
@@ -146,6 +148,7 @@ func (l *link) make(now time.Time, n *Node, kind CallKind) Call {
 		c.Heartbeat = syncproto.HeartbeatRequest{
 			Incarnation: n.cfg.Incarnation, Unsent: l.unsent(), Cursor: l.cursor, ClockMS: now.UnixMilli(),
 			OffsetMS: n.clock.offsetMS, ErrMS: n.clock.errMS, App: n.cfg.App,
+			Journals: l.reports(n.cfg.Incarnation),
 		}
 	case CallLease:
 		c.Lease = *wanted(n, now)

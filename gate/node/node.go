@@ -107,6 +107,7 @@ type Watermark struct {
 	First       uint64 // lowest seq that is kept; 0 stands for 1
 	Last        uint64 // highest seq in the journal
 	Acked       uint64 // highest seq that central holds
+	admitted    int64  // entries from First to Last that let somebody in
 	stopped     bool   // central refuses it
 }
 
@@ -181,7 +182,7 @@ func New(cfg Config) (*Node, error) {
 func (n *Node) Gates() *Gates { return &n.know.gates }
 
 // Input is one thing that happened: Scan, Durable, JournalBroken, ReplicaLost,
-// Tick, PeerUp, PeerDown, PeerSaid, or an Answer to a Call.
+// Shown, Tick, PeerUp, PeerDown, PeerSaid, or an Answer to a Call.
 type Input interface{ input() }
 
 // Scan is a complete read on a lane, by its index in Config.Lanes.
@@ -201,6 +202,10 @@ type JournalBroken struct{}
 // roster in memory goes on serving; a snapshot is asked for to build a new file.
 type ReplicaLost struct{}
 
+// Shown reports that an admission whose entry is durable was shown green. The shell
+// says so after the lamp, so that no count is ever ahead of it.
+type Shown struct{}
+
 // Tick reports that time passed; Output.Wake says when one is due.
 type Tick struct{}
 
@@ -208,6 +213,7 @@ func (Scan) input()          {}
 func (Durable) input()       {}
 func (JournalBroken) input() {}
 func (ReplicaLost) input()   {}
+func (Shown) input()         {}
 func (Tick) input()          {}
 
 // Output is what the shell should do after a step.
@@ -270,6 +276,9 @@ func (n *Node) Step(now time.Time, in Input) Output {
 		n.claims.retract(&out)
 	case ReplicaLost:
 		n.link.needSnapshot = true
+	case Shown:
+		n.link.tally.shown++
+		return out // nothing to say before the next heartbeat
 	case Tick:
 	case PeerUp:
 		n.mesh.up(now, in.Device, n, &out)

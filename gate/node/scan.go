@@ -210,6 +210,9 @@ func (n *Node) reserve(now time.Time, l *laneState, d *Decision) syncproto.Entry
 		Lane: l.Name, Zone: l.Zone, Direction: l.Direction,
 	})
 	n.know.reserve(&e)
+	if e.Kind.LetsIn() {
+		n.link.tally.decided(e.Seq)
+	}
 	return e
 }
 

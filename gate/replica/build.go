@@ -73,6 +73,7 @@ func (b *Build) Commit(ctx context.Context, pos Position) error {
 
 func (b *Build) commit(ctx context.Context, pos Position) error {
 	pos.SkippedUnknown += b.w.skipped
+	pos.Schema = syncproto.SchemaLevel
 	if err := writePosition(ctx, b.tx, pos); err != nil {
 		return err
 	}

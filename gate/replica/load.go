@@ -22,7 +22,7 @@ type Sink func(*syncproto.Record) error
 // loadCheck is how many rows are read between two looks at the context.
 const loadCheck = 4096
 
-// Load gives everything to a sink: documents, then tickets, then entries. It checks
+// Load gives everything to a sink: documents, then tickets, entries and findings. It checks
 // the structure of the file and every row; a fault is ErrCorrupt, and what the
 // sink got until then must be dropped.
 func (r *Replica) Load(ctx context.Context, sink Sink) error {
@@ -35,7 +35,7 @@ func (r *Replica) Load(ctx context.Context, sink Sink) error {
 	}
 	// database/sql converts each value of each row; the driver below it does not.
 	err = conn.Raw(func(c any) error {
-		for _, read := range []func(context.Context, driver.Conn, Sink) error{loadDocuments, loadTickets, loadEntries} {
+		for _, read := range []func(context.Context, driver.Conn, Sink) error{loadDocuments, loadTickets, loadEntries, loadFindings} {
 			if err := read(ctx, c.(driver.Conn), sink); err != nil {
 				return err
 			}
@@ -119,6 +119,18 @@ func loadEntries(ctx context.Context, c driver.Conn, sink Sink) error {
 			return fmt.Errorf("%w: entry %d of %x is not a record", ErrCorrupt, seq, inc)
 		}
 		return sink(&rec)
+	})
+}
+
+func loadFindings(ctx context.Context, c driver.Conn, sink Sink) error {
+	return eachRow(ctx, c, `SELECT id, rev, record, sum FROM finding ORDER BY id`, 4, func(row []driver.Value) error {
+		id, _ := row[0].(int64)
+		rev, _ := row[1].(int64)
+		body, _ := row[2].([]byte)
+		if row[3] != driver.Value(findingSum(id, rev, body)) {
+			return fmt.Errorf("%w: finding %d does not match its checksum", ErrCorrupt, id)
+		}
+		return sinkJSON(body, sink)
 	})
 }
 

@@ -71,6 +71,7 @@ type recordWriter struct {
 	ticket  *sql.Stmt
 	entry   *sql.Stmt
 	doc     *sql.Stmt
+	finding *sql.Stmt
 	at      int64 // log position, the rev of records that have none
 	skipped int64
 	buf     [ticketBytes]byte
@@ -102,6 +103,12 @@ func newRecordWriter(ctx context.Context, q tx, at int64) (*recordWriter, error)
 			ON CONFLICT (kind, key) DO UPDATE
 			SET rev = excluded.rev, record = excluded.record, sum = excluded.sum
 			WHERE (excluded.rev, excluded.record) > (document.rev, document.record)`},
+		{&w.finding, `
+			INSERT INTO finding (id, rev, record, sum)
+			VALUES (?, ?, ?, ?)
+			ON CONFLICT (id) DO UPDATE
+			SET rev = excluded.rev, record = excluded.record, sum = excluded.sum
+			WHERE (excluded.rev, excluded.record) > (finding.rev, finding.record)`},
 	} {
 		var err error
 		if *s.dst, err = q.PrepareContext(ctx, s.sql); err != nil { //nolint:sqlclosecheck // closed by the end of the transaction
@@ -126,10 +133,12 @@ func (w *recordWriter) add(rec *syncproto.Record) error {
 		return w.addDocument(rec, "", w.at)
 	case rec.Kind == syncproto.RecordLease && rec.Lease != nil:
 		return w.addDocument(rec, rec.Lease.ID.String(), rec.Lease.Rev)
+	case rec.Kind == syncproto.RecordFinding && rec.Finding != nil:
+		return w.addFinding(rec)
 	}
 	switch rec.Kind {
 	case syncproto.RecordTicket, syncproto.RecordEntry, syncproto.RecordRules, syncproto.RecordDevice, syncproto.RecordTrust,
-		syncproto.RecordLease:
+		syncproto.RecordLease, syncproto.RecordFinding:
 		return fmt.Errorf("%w: %s record without its content", ErrRecord, rec.Kind)
 	}
 	w.skipped++
@@ -164,6 +173,25 @@ func (w *recordWriter) addEntry(rec *syncproto.Record) error {
 
 func entrySum(inc uuid.UUID, seq, rev int64, body []byte) int64 {
 	return checksum(fmt.Append(inc[:], seq, " ", rev), body)
+}
+
+func (w *recordWriter) addFinding(rec *syncproto.Record) error {
+	f := rec.Finding
+	if f.ID <= 0 || f.Rev < 0 {
+		return fmt.Errorf("%w: finding %d, rev %d", ErrRecord, f.ID, f.Rev)
+	}
+	body, err := wire.AppendRecord(nil, rec)
+	if err != nil {
+		return fmt.Errorf("encode finding: %w", err)
+	}
+	if _, err := w.finding.ExecContext(w.ctx, f.ID, f.Rev, body, findingSum(f.ID, f.Rev, body)); err != nil {
+		return fmt.Errorf("write finding: %w", err)
+	}
+	return nil
+}
+
+func findingSum(id, rev int64, body []byte) int64 {
+	return checksum(fmt.Append(nil, "finding ", id, " ", rev), body)
 }
 
 func (w *recordWriter) addDocument(rec *syncproto.Record, key string, rev int64) error {

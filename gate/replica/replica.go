@@ -59,7 +59,12 @@ type Position struct {
 	// SkippedUnknown counts the records of kinds that this version does not know. A
 	// version that does starts with a snapshot.
 	SkippedUnknown int64
+	// Schema is the syncproto.SchemaLevel of the version that took the snapshot.
+	Schema int
 }
+
+// Stale reports whether records were skipped that this version knows.
+func (p Position) Stale() bool { return p.SkippedUnknown > 0 && p.Schema < syncproto.SchemaLevel }
 
 // Replica is an open replica. Its methods may be called from any goroutine; they
 // take turns.
@@ -136,7 +141,7 @@ func (r *Replica) apply(ctx context.Context, page *syncproto.Page) (skipped int6
 	pos, err := readPosition(ctx, tx)
 	switch {
 	case errors.Is(err, ErrEmpty):
-		pos = Position{Stream: page.Stream}
+		pos = Position{Stream: page.Stream, Schema: syncproto.SchemaLevel}
 	case err != nil:
 		return 0, err
 	}

@@ -2,6 +2,8 @@ package replica_test
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -57,6 +59,13 @@ func entry(seq int, outcome syncproto.Outcome) syncproto.Record {
 	}}
 }
 
+func finding(id, rev int, state syncproto.FindingState) syncproto.Record {
+	return syncproto.Record{Kind: syncproto.RecordFinding, Finding: &syncproto.FindingRecord{
+		ID: int64(id), Rev: int64(rev), Kind: syncproto.FindingDouble, State: state, Ticket: 3, Count: 1,
+		Sides: []syncproto.FindingSide{{Device: uuid.UUID{15: 1}, Lane: "N1"}, {Device: uuid.UUID{15: 2}, Lane: "S1"}},
+	}}
+}
+
 func page(from, to int64, recs ...syncproto.Record) *syncproto.Page {
 	return &syncproto.Page{Stream: stream, From: from, To: to, Next: fmt.Sprint("c", to), Head: to, ServerMS: 1000 + to, Records: recs}
 }
@@ -88,6 +97,8 @@ func key(rec *syncproto.Record) string {
 		return "device " + rec.Device.Device.String()
 	case rec.Entry != nil:
 		return fmt.Sprint("entry ", rec.Entry.Ref())
+	case rec.Finding != nil:
+		return fmt.Sprint("finding ", rec.Finding.ID)
 	}
 	return string(rec.Kind)
 }
@@ -95,6 +106,7 @@ func key(rec *syncproto.Record) string {
 func everything() []syncproto.Record {
 	return []syncproto.Record{
 		trust(1), rules(1), device(1, 1), device(2, 1), ticket(1, 1), ticket(2, 1), ticket(3, 1), entry(1, syncproto.OutcomeFirst), entry(2, ""),
+		finding(1, 1, syncproto.FindingOpen), finding(2, 1, syncproto.FindingClosed),
 	}
 }
 
@@ -118,7 +130,7 @@ func TestWhatIsAppliedIsLoadedAgain(t *testing.T) {
 	}
 	pos, err := r.Position(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, replica.Position{Stream: stream, Seq: 12, Cursor: "c12", ServerMS: 1012}, pos)
+	require.Equal(t, replica.Position{Stream: stream, Seq: 12, Cursor: "c12", ServerMS: 1012, Schema: syncproto.SchemaLevel}, pos)
 	n, err := r.Count(t.Context())
 	require.NoError(t, err)
 	require.EqualValues(t, 3, n)
@@ -157,6 +169,7 @@ func TestAPageThatDoesNotFollowChangesNothing(t *testing.T) {
 		require.ErrorIs(t, r.Apply(t.Context(), p), replica.ErrOutOfOrder, name)
 	}
 	for name, rec := range map[string]syncproto.Record{
+		"finding 0": finding(0, 1, syncproto.FindingOpen), "no finding": {Kind: syncproto.RecordFinding},
 		"ticket 0": ticket(0, 1), "no content": {Kind: syncproto.RecordTicket}, "negative rev": ticket(2, -1),
 	} {
 		require.ErrorIs(t, r.Apply(t.Context(), page(5, 6, ticket(1, 9), rec)), replica.ErrRecord, name)
@@ -247,6 +260,42 @@ func TestLaterWordOnAnEntryCounts(t *testing.T) {
 	require.Equal(t, *trust(1).Trust, *got["trust"].Trust)
 }
 
+func TestLaterWordOnAFindingCounts(t *testing.T) {
+	t.Parallel()
+	r := open(t, filepath.Join(t.TempDir(), "replica.db"))
+	open, closed := finding(7, 1, syncproto.FindingOpen), finding(7, 2, syncproto.FindingClosed)
+	require.NoError(t, r.Apply(t.Context(), page(0, 1, open)))
+	require.NoError(t, r.Apply(t.Context(), page(1, 2, closed)))
+	require.NoError(t, r.Apply(t.Context(), page(2, 3, open)))
+	got, err := state(t.Context(), r)
+	require.NoError(t, err)
+	require.Equal(t, map[string]syncproto.Record{"finding 7": closed}, got)
+}
+
+// What an earlier version skipped and this one knows is missing: the replica
+// serves, and another snapshot is due.
+func TestAReplicaOfAnEarlierVersionIsStale(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "replica.db")
+	r := open(t, path)
+	unknown := syncproto.Record{Kind: "weather"}
+	require.NoError(t, r.Apply(t.Context(), page(0, 1, ticket(1, 1), unknown)))
+	pos, err := r.Position(t.Context())
+	require.NoError(t, err)
+	require.False(t, pos.Stale(), "what this version does not know either is no reason")
+	db, err := sql.Open("sqlite", path)
+	require.NoError(t, err)
+	_, err = db.ExecContext(t.Context(), `UPDATE position SET schema = 1`)
+	require.NoError(t, errors.Join(err, db.Close()))
+	pos, err = r.Position(t.Context())
+	require.NoError(t, err)
+	require.True(t, pos.Stale())
+	require.NoError(t, r.Apply(t.Context(), page(1, 2, ticket(2, 1))))
+	pos, err = r.Position(t.Context())
+	require.NoError(t, err)
+	require.True(t, pos.Stale(), "changes do not bring what was skipped")
+}
+
 func TestBuildReplacesTheFileAtOnce(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "replica.db")
@@ -270,7 +319,7 @@ func TestBuildReplacesTheFileAtOnce(t *testing.T) {
 	r := open(t, path)
 	pos, err := r.Position(t.Context())
 	require.NoError(t, err)
-	want.SkippedUnknown = 1
+	want.SkippedUnknown, want.Schema = 1, syncproto.SchemaLevel
 	require.Equal(t, want, pos)
 	got, err = state(t.Context(), r)
 	require.NoError(t, err)

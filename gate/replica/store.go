@@ -115,9 +115,9 @@ func readPosition(ctx context.Context, q tx) (Position, error) {
 		sum    int64
 	)
 	err := q.QueryRowContext(ctx, `
-		SELECT stream, seq, cursor, server_ms, skipped_unknown, sum
+		SELECT stream, seq, cursor, server_ms, skipped_unknown, schema, sum
 		FROM position
-		WHERE id = 1`).Scan(&stream, &p.Seq, &p.Cursor, &p.ServerMS, &p.SkippedUnknown, &sum)
+		WHERE id = 1`).Scan(&stream, &p.Seq, &p.Cursor, &p.ServerMS, &p.SkippedUnknown, &p.Schema, &sum)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Position{}, ErrEmpty
 	}
@@ -142,12 +142,12 @@ func scanned(err error) error {
 
 func writePosition(ctx context.Context, q tx, p Position) error {
 	_, err := q.ExecContext(ctx, `
-		INSERT INTO position (id, stream, seq, cursor, server_ms, skipped_unknown, sum)
-		VALUES (1, ?, ?, ?, ?, ?, ?)
+		INSERT INTO position (id, stream, seq, cursor, server_ms, skipped_unknown, schema, sum)
+		VALUES (1, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE
 		SET stream = excluded.stream, seq = excluded.seq, cursor = excluded.cursor, server_ms = excluded.server_ms,
-		    skipped_unknown = excluded.skipped_unknown, sum = excluded.sum`,
-		p.Stream[:], p.Seq, p.Cursor, p.ServerMS, p.SkippedUnknown, p.sum())
+		    skipped_unknown = excluded.skipped_unknown, schema = excluded.schema, sum = excluded.sum`,
+		p.Stream[:], p.Seq, p.Cursor, p.ServerMS, p.SkippedUnknown, p.Schema, p.sum())
 	if err != nil {
 		return fmt.Errorf("write position: %w", err)
 	}

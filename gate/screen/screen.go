@@ -199,12 +199,14 @@ func (s *Screen) Close() { s.close() }
 func (s *Screen) Clients() int { return s.seats.count() }
 
 // Mount adds the pages: / lists the lanes, /lane/NAME is a lane and
-// /lane/NAME/stream its answers, /sign-in asks for the PIN.
+// /lane/NAME/stream its answers, /findings lists what is to be looked into,
+// /sign-in asks for the PIN.
 func (s *Screen) Mount(e *echo.Echo) {
 	staff := []echo.MiddlewareFunc{secure, s.guard}
 	e.GET("/", s.list, staff...)
 	e.GET("/lane/:name", s.page, staff...)
 	e.GET("/lane/:name/stream", s.stream, staff...)
+	e.GET("/findings", s.findings, staff...)
 	e.GET("/sign-in", s.askPIN, secure)
 	e.POST("/sign-in", s.signIn, secure)
 	e.GET("/screen/:hash/:file", s.assets.serve, secure)

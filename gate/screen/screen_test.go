@@ -276,14 +276,18 @@ func TestEveryTemplateWithZeroAndFullData(t *testing.T) {
 	for name, run := range map[string]func(io.Writer) error{
 		"lanes zero": func(w io.Writer) error { return v.lanes.Execute(w, lanesPage{}) },
 		"lanes full": func(w io.Writer) error {
-			return v.lanes.Execute(w, lanesPage{Gate: "<i>", Lanes: []laneLink{{"<i>", "<i>", "Way in", "/lane/%3Ci%3E", "<i>"}}})
+			return v.lanes.Execute(w, lanesPage{Gate: "<i>", Lanes: []laneLink{{"<i>", "<i>", "Way in", "/lane/%3Ci%3E", "<i>"}}, Findings: "<i>"})
 		},
 		"lane zero": func(w io.Writer) error { return v.lane.Execute(w, lanePage{}) },
 		"lane full": func(w io.Writer) error {
 			return v.lane.Execute(w, lanePage{
 				Gate: "<i>", Lane: "<i>", Zone: "<i>", Direction: "Way in", Stream: "/lane/%3Ci%3E/stream", Boot: "b", WatchdogMS: 5000, RefreshS: 1,
-				View: full, Panel: panel{"1", true, "3 s", "2", "3", "2 of 2", "<i>", "<i>", "b", full},
+				View: full, Panel: panel{"1", true, "3 s", "2", "3", "2 of 2", "<i>", "<i>", "<i>", "b", full},
 			})
+		},
+		"findings zero": func(w io.Writer) error { return v.findings.Execute(w, findingsPage{}) },
+		"findings full": func(w io.Writer) error {
+			return v.findings.Execute(w, findingsPage{"<i>", 2, []findingView{{1, "<i>", true, "<i>", []string{"<i>"}}}})
 		},
 		"sign-in zero": func(w io.Writer) error { return v.signIn.Execute(w, signInPage{}) },
 		"sign-in full": func(w io.Writer) error { return v.signIn.Execute(w, signInPage{"<i>", `"><i>`, "<i>"}) },

@@ -189,6 +189,9 @@ type panel struct {
 	Problem string `json:"problem"`
 	// Note is what support should know though the lane works.
 	Note string `json:"note"`
+	// Findings is the marker of what central found and this gate was part of; empty
+	// where there is nothing.
+	Findings string `json:"findings"`
 	// Boot changes when the gate starts anew: the page then loads itself again,
 	// because the program may be another.
 	Boot string `json:"boot"`
@@ -200,7 +203,7 @@ func panelOf(s node.Status, l Lane) panel {
 	p := panel{
 		Admitted: grouped(s.Counts.Admitted), Online: s.Online, Roster: ageOf(s.Age), Unsent: grouped(s.Unsent),
 		Tickets: grouped(int64(s.Tickets)), Problem: problemOf(s, l), Note: s.Fault,
-		Gates: gatesOf(s),
+		Gates: gatesOf(s), Findings: findingsText(s.FindingsOpen),
 	}
 	p.Rest = view{State: stateWait, Sentence: "Scan the next ticket.", Details: []string{}}
 	if l.Direction == syncproto.Out {

@@ -89,6 +89,8 @@
     el("link").dataset.online = panel.online;
     el("note-text").textContent = panel.note;
     el("note").hidden = !panel.note;
+    el("findings-text").textContent = panel.findings;
+    el("findings").hidden = !panel.findings;
     render();
   }
 
