@@ -86,7 +86,7 @@ func storeReports(ctx context.Context, tx pgx.Tx, id uuid.UUID, c reportColumns)
 		FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[]) v
 		ON CONFLICT (device_id, incarnation) DO UPDATE
 		SET first_seq = excluded.first_seq, last_seq = excluded.last_seq, admitted = excluded.admitted,
-		    shown = excluded.shown, reported_at = excluded.reported_at`,
+		    shown = coalesce(excluded.shown, journal_report.shown), reported_at = excluded.reported_at`,
 		id, c.incarnations, c.firsts, c.lasts, c.admits, c.shown)
 	if err != nil {
 		return fmt.Errorf("store reports of journals: %w", err)

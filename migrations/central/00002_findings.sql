@@ -55,7 +55,7 @@ CREATE TABLE journal_report (
   first_seq   bigint NOT NULL,             -- oldest entry that the gate keeps
   last_seq    bigint NOT NULL,             -- newest that is on its disk
   admitted    bigint NOT NULL,             -- entries between the two that let somebody in
-  shown       bigint,                      -- admissions that its lanes showed green; NULL after a restart: not known
+  shown       bigint,                      -- admissions that its lanes have shown green, as it said last while the incarnation was open
   reported_at timestamptz NOT NULL,        -- when it said so, by the clock of the database
   PRIMARY KEY (device_id, incarnation)
 );
