@@ -122,7 +122,7 @@ func (c *Central) surfaces(workers []*worker) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	console, err := admin.New(admin.Config{Events: c.Programme, Attendance: c.Checkin})
+	console, err := admin.New(admin.Config{Events: c.Programme, Attendance: c.Checkin, Findings: c.Findings})
 	if err != nil {
 		return nil, err
 	}

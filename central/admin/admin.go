@@ -1,4 +1,5 @@
-// Package admin is central's console: the list of events and, for each, who is in.
+// Package admin is central's console: the list of events and, for each, who is in
+// and what is wrong.
 // It is a surface: it reads features through interfaces and holds no rules and no
 // SQL.
 package admin
@@ -17,6 +18,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"gatehouse/central/checkin"
+	"gatehouse/central/finding"
 	"gatehouse/central/programme"
 	"gatehouse/central/web"
 	"gatehouse/syncproto"
@@ -42,21 +44,24 @@ type Config struct {
 	Events Events
 	// Attendance counts. Required.
 	Attendance Attendance
+	// Findings lists what is wrong. Required.
+	Findings Findings
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
 }
 
 // Console has the pages.
 type Console struct {
-	cfg    Config
-	events web.Page[eventsPage]
-	event  web.Page[eventPage]
+	cfg      Config
+	events   web.Page[eventsPage]
+	event    web.Page[eventPage]
+	findings web.Page[findingsPage]
 }
 
 // New parses the pages.
 func New(cfg Config) (*Console, error) {
-	if cfg.Events == nil || cfg.Attendance == nil {
-		return nil, errors.New("new console: events and attendance are required")
+	if cfg.Events == nil || cfg.Attendance == nil || cfg.Findings == nil {
+		return nil, errors.New("new console: events, attendance and findings are required")
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -69,6 +74,9 @@ func New(cfg Config) (*Console, error) {
 	if c.event, err = web.ParsePage[eventPage](templates, "templates/event.html"); err != nil {
 		return nil, err
 	}
+	if c.findings, err = web.ParsePage[findingsPage](templates, "templates/findings.html"); err != nil {
+		return nil, err
+	}
 	return c, nil
 }
 
@@ -77,6 +85,8 @@ func (c *Console) Mount(e *echo.Echo) {
 	e.GET("/", c.showEvents)
 	e.GET("/events/:event", c.showEvent)
 	e.GET("/events/:event/attendance", c.showAttendance)
+	e.GET("/events/:event/findings", c.showFindings)
+	e.GET("/events/:event/findings/list", c.showFindingList)
 }
 
 // eventsPage is the data of events.html.
@@ -89,6 +99,7 @@ type eventPage struct {
 	Count    checkin.Attendance
 	Refusals []refusal
 	Gates    []gate
+	Findings finding.List // their numbers only
 }
 
 // Quarantined reports whether any gate is.
@@ -135,16 +146,22 @@ func (c *Console) showAttendance(ctx echo.Context) error {
 	return c.event.Fragment(ctx, "attendance", page)
 }
 
-// page reads the event that the request names.
-func (c *Console) page(ctx echo.Context) (eventPage, error) {
+// eventOf reads the event that the request names.
+func (c *Console) eventOf(ctx echo.Context) (programme.Event, error) {
 	no, err := strconv.ParseUint(ctx.Param("event"), 10, 31)
 	if err != nil {
-		return eventPage{}, echo.NewHTTPError(http.StatusNotFound, "There is no such event.")
+		return programme.Event{}, echo.NewHTTPError(http.StatusNotFound, "There is no such event.")
 	}
 	event, err := c.cfg.Events.Event(ctx.Request().Context(), syncproto.EventNo(no))
 	if errors.Is(err, programme.ErrNoEvent) {
-		return eventPage{}, echo.NewHTTPError(http.StatusNotFound, "There is no such event.")
+		return programme.Event{}, echo.NewHTTPError(http.StatusNotFound, "There is no such event.")
 	}
+	return event, err
+}
+
+// page reads how the event is that the request names.
+func (c *Console) page(ctx echo.Context) (eventPage, error) {
+	event, err := c.eventOf(ctx)
 	if err != nil {
 		return eventPage{}, err
 	}
@@ -152,7 +169,11 @@ func (c *Console) page(ctx echo.Context) (eventPage, error) {
 	if err != nil {
 		return eventPage{}, fmt.Errorf("attendance of event %d: %w", event.No, err)
 	}
-	return eventPage{Event: event, Now: c.cfg.Now(), Count: count, Refusals: refusals(count), Gates: gates(count)}, nil
+	findings, err := c.cfg.Findings.List(ctx.Request().Context(), event.No, 1)
+	if err != nil {
+		return eventPage{}, fmt.Errorf("findings of event %d: %w", event.No, err)
+	}
+	return eventPage{Event: event, Now: c.cfg.Now(), Count: count, Refusals: refusals(count), Gates: gates(count), Findings: findings}, nil
 }
 
 // refusals lists the reasons, the most frequent first.

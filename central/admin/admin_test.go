@@ -16,6 +16,7 @@ import (
 
 	"gatehouse/central/admin"
 	"gatehouse/central/checkin"
+	"gatehouse/central/finding"
 	"gatehouse/central/programme"
 	"gatehouse/central/web"
 	"gatehouse/syncproto"
@@ -25,6 +26,7 @@ import (
 type central struct {
 	events []programme.Event
 	count  checkin.Attendance
+	found  finding.List
 	err    error
 }
 
@@ -43,9 +45,15 @@ func (c *central) Attendance(context.Context, syncproto.EventNo) (checkin.Attend
 	return c.count, c.err
 }
 
+func (c *central) List(_ context.Context, _ syncproto.EventNo, max int) (finding.List, error) {
+	l := c.found
+	l.Findings = l.Findings[:min(len(l.Findings), max)]
+	return l, c.err
+}
+
 func serve(t *testing.T, c *central) *echo.Echo {
 	t.Helper()
-	console, err := admin.New(admin.Config{Events: c, Attendance: c, Now: func() time.Time {
+	console, err := admin.New(admin.Config{Events: c, Attendance: c, Findings: c, Now: func() time.Time {
 		return time.Date(2026, 7, 1, 20, 0, 0, 0, time.UTC)
 	}})
 	require.NoError(t, err)
@@ -68,7 +76,7 @@ func TestPagesOfAnEmptyCentral(t *testing.T) {
 	answer := get(t, e, "/")
 	require.Equal(t, http.StatusOK, answer.Code)
 	require.Contains(t, answer.Body.String(), "There is no event yet.")
-	for _, path := range []string{"/events/1", "/events/0", "/events/x", "/events/99999999999", "/events/1/attendance"} {
+	for _, path := range []string{"/events/1", "/events/0", "/events/x", "/events/99999999999", "/events/1/attendance", "/events/1/findings", "/events/x/findings", "/events/1/findings/list"} {
 		answer := get(t, e, path)
 		require.Equal(t, http.StatusNotFound, answer.Code, path)
 		require.Contains(t, answer.Body.String(), "There is no such event.", path)
@@ -84,6 +92,8 @@ func TestPagesOfAnEventNobodyHasComeTo(t *testing.T) {
 	require.Contains(t, page, "No gate is enrolled yet.")
 	require.Contains(t, page, "None so far.")
 	require.Contains(t, page, "no limit set")
+	require.Contains(t, page, `<a href="/events/3/findings">Findings</a>: none open`)
+	require.Contains(t, get(t, e, "/events/3/findings").Body.String(), "Nothing is wrong, as far as gates have sent their journals.")
 }
 
 func full() *central {
@@ -102,6 +112,7 @@ func full() *central {
 				"South": {Quarantined: true},
 			},
 		},
+		found: found(),
 	}
 }
 
@@ -133,7 +144,7 @@ func TestPageIsRefreshedByItsFragment(t *testing.T) {
 func TestPagesHaveNoInlineScriptOrStyle(t *testing.T) {
 	t.Parallel()
 	e := serve(t, full())
-	for _, path := range []string{"/", "/events/3", "/events/3/attendance"} {
+	for _, path := range []string{"/", "/events/3", "/events/3/attendance", "/events/3/findings", "/events/3/findings/list"} {
 		answer := get(t, e, path)
 		policy := answer.Header().Get("Content-Security-Policy")
 		require.Contains(t, policy, "default-src 'none'")
@@ -168,7 +179,7 @@ func TestFaultTellsVisitorsNothing(t *testing.T) {
 	c := full()
 	c.err = errors.New("secret of the database")
 	e := serve(t, c)
-	for _, path := range []string{"/", "/events/3"} {
+	for _, path := range []string{"/", "/events/3", "/events/3/findings"} {
 		answer := get(t, e, path)
 		require.Equal(t, http.StatusInternalServerError, answer.Code)
 		require.Equal(t, "Internal Server Error\n", answer.Body.String())

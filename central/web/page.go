@@ -48,7 +48,7 @@ func ParsePage[T any](files fs.FS, name string) (Page[T], error) {
 
 // functions are what templates can call.
 func functions() template.FuncMap {
-	return template.FuncMap{"asset": assetURL, "ago": ago, "stamp": stamp}
+	return template.FuncMap{"asset": assetURL, "ago": ago, "stamp": stamp, "stampMS": stampMS}
 }
 
 // ago says how long before now a time was; "never" for the zero time.
@@ -70,6 +70,9 @@ func ago(t, now time.Time) string {
 
 // stamp is a time as a page shows it, in UTC.
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// stampMS is stamp for a time of which the thousandths matter.
+func stampMS(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000 UTC") }
 
 // Render answers with the whole page.
 func (p Page[T]) Render(c echo.Context, data T) error { return p.send(c, "layout", data) }

@@ -94,7 +94,8 @@ works with or without a serving central on the same data directory.`,
 		SilenceUsage:  true,
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(serveCommand(a), eventCommand(a), ticketCommand(a), gateCommand(a), attendanceCommand(a), keyCommand(a), leaseCommand(a),
+	root.AddCommand(serveCommand(a), eventCommand(a), ticketCommand(a), gateCommand(a), attendanceCommand(a), findingsCommand(a),
+		reconcileCommand(a), keyCommand(a), leaseCommand(a),
 		restoredCommand(a), keeperCommand(a))
 	return root
 }

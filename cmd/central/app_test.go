@@ -30,7 +30,7 @@ func TestMisuseIsOneLineAndCodeTwo(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for name, c := range map[string]struct{ args, want string }{
-		"nothing":            {"", "needs one of attendance, event, gate, key, lease, restored, serve, ticket"},
+		"nothing":            {"", "needs one of attendance, event, findings, gate, key, lease, reconcile, restored, serve, ticket"},
 		"unknown command":    {"tickets", `"tickets" is not a command of central, which has`},
 		"group alone":        {"ticket", "central ticket needs one of codes, import, qr, reissue, revoke"},
 		"unknown below":      {"gate find", `"find" is not a command of central gate`},
@@ -48,6 +48,11 @@ func TestMisuseIsOneLineAndCodeTwo(t *testing.T) {
 		"no such device":     {"gate revoke --data D --event 1 --device 7 --reason x", `--device "7" is not a device`},
 		"other picture":      {"ticket qr --data D --event 1 --reference A --out a.gif", "the name must end in .png or .svg"},
 		"no such key":        {"key rotate --data D --purpose root", `--purpose "root": it must be ticket or online`},
+		"no finding":         {"findings close --data D --by A", "it takes 1 argument (ID), and was given 0"},
+		"nobody":             {"findings note --data D 1", `required flag(s) "by" not set`},
+		"empty name":         {"findings note --data D 1 --by=", "--by is empty"},
+		"finding's name":     {"findings note --data D x --by A", `"x" is not the number of a finding`},
+		"below findings":     {"findings drop --data D --event 1", `"drop" is not a command of central findings, which has close, note`},
 		"no address":         {"serve --data D", `required flag(s) "listen" not set`},
 		"half an address":    {"serve --data D --listen 8080", "is not an address such as 127.0.0.1:8080"},
 		"everybody's":        {"serve --data D --listen :0", "can be reached by others: give --tls-cert and --tls-key, or --insecure-http"},
