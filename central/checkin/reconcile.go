@@ -44,10 +44,11 @@ type GateStatement struct {
 	Quarantined bool       `json:"quarantined"`
 	HeardAt     *time.Time `json:"heard_at"` // last heartbeat; nil: never
 	// Shown is how many admissions the gate says its lanes have shown green, Journal
-	// how many its journal holds, and Central how many are here. Each is shown after
-	// its entry is on the disk, and the count of a start ends with its last heartbeat:
-	// so the journal holds at least as many as were shown, and more where a crash came
-	// between disk and lamp, or admissions after the last heartbeat of a start.
+	// how many its journal is known to hold or to have held, and Central how many are
+	// here. An admission is shown after its entry is on the disk, and the count of a
+	// start ends with its last heartbeat: so the journal holds at least as many as were
+	// said to be shown, and more where a crash came between disk and lamp, or
+	// admissions came after a heartbeat.
 	Shown   int64 `json:"shown"`
 	Journal int64 `json:"journal"`
 	Central int64 `json:"central"`
@@ -110,6 +111,7 @@ func (g *GateStatement) settle(now time.Time, current *uuid.UUID) {
 			g.Missing += int64(m.To - m.From + 1)
 		}
 		g.Central += j.Central
+		g.Journal += j.Central - j.within // what came since, what the gate has pruned, and what it never spoke of
 		if j.Journal != nil {
 			g.Journal += *j.Journal
 		}

@@ -147,6 +147,8 @@ func TestStatementRemembersAJournalThatIsLost(t *testing.T) {
 	g.Admit(2, b.now)
 	g.Admit(3, b.now)
 	b.beat(g, report(g.Chain, 3))
+	b.beat(g, syncproto.JournalReport{Incarnation: g.Incarnation, First: 1, Last: 3, Admitted: 2}) // the disk lost entry 4
+	require.Equal(t, []checkin.SeqRange{{From: 3, To: 4}}, b.stand().Journals[0].Missing)
 	g.Admit(4, b.now)
 	g.open(b.now + 10) // the genesis names entry 5 of the one before
 	b.greet(g, ratchet)

@@ -77,8 +77,9 @@ func checkReports(reports []syncproto.JournalReport) (reportColumns, error) {
 	return c, nil
 }
 
-// storeReports keeps what a gate says of its journal: of each incarnation the last
-// word, of all incarnations the newest IncarnationsMax.
+// storeReports keeps what a gate says of its journal: of each incarnation the word
+// that reached furthest, because what a damaged disk has lost was there; of all
+// incarnations the newest IncarnationsMax.
 func storeReports(ctx context.Context, tx pgx.Tx, id uuid.UUID, c reportColumns) error {
 	_, err := tx.Exec(ctx, `
 		INSERT INTO journal_report (device_id, incarnation, first_seq, last_seq, admitted, shown, reported_at)
@@ -86,7 +87,8 @@ func storeReports(ctx context.Context, tx pgx.Tx, id uuid.UUID, c reportColumns)
 		FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[]) v
 		ON CONFLICT (device_id, incarnation) DO UPDATE
 		SET first_seq = excluded.first_seq, last_seq = excluded.last_seq, admitted = excluded.admitted,
-		    shown = coalesce(excluded.shown, journal_report.shown), reported_at = excluded.reported_at`,
+		    shown = coalesce(excluded.shown, journal_report.shown), reported_at = excluded.reported_at
+		WHERE excluded.last_seq >= journal_report.last_seq`,
 		id, c.incarnations, c.firsts, c.lasts, c.admits, c.shown)
 	if err != nil {
 		return fmt.Errorf("store reports of journals: %w", err)

@@ -25,10 +25,10 @@ func reconcileCommand(a *app) *cobra.Command {
 		Long: `State for each gate whether all that it did is here, or exactly what is missing.
 
 SHOWN is how many admissions the gate says that its lanes have shown green, JOURNAL
-how many its journal holds, CENTRAL how many are here. A lamp turns green only after
-the entry is on the disk: so a journal holds at least what was shown, and more where
-a crash came between disk and lamp, or a gate was switched off before it could say
-how many it had shown.
+how many its journal is known to hold, CENTRAL how many are here. A lamp turns green
+only after the entry is on the disk, and what was shown since the last heartbeat is
+not counted yet: so a journal holds at least what was shown, and more where a crash
+came between disk and lamp, or admissions came after the last heartbeat of a start.
 
 complete: all that the journal held at the last heartbeat is here, and that was at
   most 30 seconds ago.

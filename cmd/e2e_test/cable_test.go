@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"net/url"
@@ -19,6 +20,7 @@ type cable struct {
 	target string
 	pulled bool
 	deaf   bool
+	cut    string // requests that begin so end their connection; empty for none
 	conns  map[net.Conn]bool
 	wg     sync.WaitGroup
 }
@@ -91,6 +93,35 @@ func (c *cable) isDeaf() bool {
 	return c.deaf
 }
 
+// refuse cuts the connection of every request that begins so, until it is told
+// otherwise; empty lets all through.
+func (c *cable) refuse(request string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cut = request
+}
+
+func (c *cable) refuses(b []byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cut != "" && bytes.HasPrefix(b, []byte(c.cut))
+}
+
+// request is the gate's side of a connection. A client sends each request in
+// writes of its own, so that it begins a read.
+type request struct {
+	net.Conn
+	cable *cable
+}
+
+func (r request) Read(b []byte) (int, error) {
+	n, err := r.Conn.Read(b)
+	if r.cable.refuses(b[:n]) {
+		return 0, io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
 // reply is central's side of a connection; while the cable is deaf what it says
 // gets lost.
 type reply struct {
@@ -133,7 +164,7 @@ func (c *cable) carry(near net.Conn) {
 	}
 	defer c.release(near, far)
 	var both sync.WaitGroup
-	for _, way := range [][2]net.Conn{{near, reply{far, c}}, {far, near}} {
+	for _, way := range [][2]net.Conn{{near, reply{far, c}}, {far, request{near, c}}} {
 		both.Go(func() {
 			_, _ = io.Copy(way[0], way[1]) // an end is an end
 			_ = way[0].Close()

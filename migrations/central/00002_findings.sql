@@ -47,8 +47,9 @@ CREATE TABLE finding_follow (
   seq       bigint NOT NULL
 );
 
--- journal_report (fleet): what a gate last said of each incarnation of its journal.
--- Rows stay when the gate loses the journal, for then they say what is lost.
+-- journal_report (fleet): what a gate said of each incarnation of its journal, the
+-- word that reached furthest. Rows stay when the gate loses the journal or its end,
+-- for then they say what is lost.
 CREATE TABLE journal_report (
   device_id   uuid   NOT NULL REFERENCES gate,
   incarnation uuid   NOT NULL,
