@@ -83,7 +83,7 @@ func TestStatementIsCompleteOnlyWhenThatIsKnown(t *testing.T) {
 	b.beat(g, report(g.Chain, 1))
 	stand = b.stand()
 	require.Equal(t, checkin.StandingComplete, stand.Standing)
-	require.EqualValues(t, []int64{1, 2, 2, 0}, []int64{stand.Shown, stand.Journal, stand.Central, stand.Missing})
+	require.Equal(t, []int64{1, 2, 2, 0}, []int64{stand.Shown, stand.Journal, stand.Central, stand.Missing})
 	require.NotNil(t, stand.HeardAt)
 
 	g.Admit(2, b.now)
@@ -91,7 +91,7 @@ func TestStatementIsCompleteOnlyWhenThatIsKnown(t *testing.T) {
 	b.beat(g, report(g.Chain, 4))
 	stand = b.stand()
 	require.Equal(t, checkin.StandingMissing, stand.Standing)
-	require.EqualValues(t, []int64{4, 4, 2, 2}, []int64{stand.Shown, stand.Journal, stand.Central, stand.Missing})
+	require.Equal(t, []int64{4, 4, 2, 2}, []int64{stand.Shown, stand.Journal, stand.Central, stand.Missing})
 	require.Equal(t, []checkin.SeqRange{{From: 5, To: 6}}, stand.Journals[0].Missing)
 	require.EqualValues(t, 4, stand.Journals[0].AckedSeq)
 
@@ -129,7 +129,7 @@ func TestStatementNamesEachOpening(t *testing.T) {
 	require.Equal(t, []checkin.SeqRange{{From: 3, To: 3}}, old.Missing)
 	require.Equal(t, []checkin.SeqRange{{From: 1, To: 2}}, stand.Journals[1].Missing)
 	require.EqualValues(t, 3, stand.Missing)
-	require.EqualValues(t, []int64{2, 3, 1}, []int64{stand.Shown, stand.Journal, stand.Central})
+	require.Equal(t, []int64{2, 3, 1}, []int64{stand.Shown, stand.Journal, stand.Central})
 
 	b.take(&gate{Chain: first}, g)
 	require.Equal(t, checkin.StandingComplete, b.stand().Standing)

@@ -354,6 +354,6 @@ func TestTheStatementSaysExactlyWhatIsMissing(t *testing.T) {
 	g = s.Gates[0]
 	require.Len(t, g.Journals, 2)
 	require.EqualValues(t, 3, *g.Journals[0].Shown, "its last word before it was killed")
-	require.EqualValues(t, []int64{4, 4}, []int64{g.Journal, g.Central})
+	require.Equal(t, []int64{4, 4}, []int64{g.Journal, g.Central})
 	require.Equal(t, 5, e.attendance(t).Admitted)
 }
