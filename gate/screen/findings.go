@@ -2,6 +2,7 @@ package screen
 
 import (
 	"fmt"
+	"html/template"
 	"net/http"
 	"time"
 
@@ -26,13 +27,19 @@ type findingView struct {
 	Sides    []string
 }
 
-func (s *Screen) findings(c echo.Context) error {
-	status := s.cfg.Gate.Status()
-	page := findingsPage{Gate: s.cfg.GateName, Count: status.FindingsOpen}
+// findingList serves the list of findings.
+type findingList struct {
+	cfg  Config
+	view *template.Template
+}
+
+func (l findingList) show(c echo.Context) error {
+	status := l.cfg.Gate.Status()
+	page := findingsPage{Gate: l.cfg.GateName, Count: status.FindingsOpen}
 	for _, f := range status.Findings {
-		page.Findings = append(page.Findings, findingOf(f, s.cfg.Now(), s.cfg.Location))
+		page.Findings = append(page.Findings, findingOf(f, l.cfg.Now(), l.cfg.Location))
 	}
-	return render(c, http.StatusOK, s.views.findings, page)
+	return render(c, http.StatusOK, l.view, page)
 }
 
 func findingOf(f node.Finding, now time.Time, zone *time.Location) findingView {

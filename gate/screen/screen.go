@@ -206,7 +206,7 @@ func (s *Screen) Mount(e *echo.Echo) {
 	e.GET("/", s.list, staff...)
 	e.GET("/lane/:name", s.page, staff...)
 	e.GET("/lane/:name/stream", s.stream, staff...)
-	e.GET("/findings", s.findings, staff...)
+	e.GET("/findings", findingList{s.cfg, s.views.findings}.show, staff...)
 	e.GET("/sign-in", s.askPIN, secure)
 	e.POST("/sign-in", s.signIn, secure)
 	e.GET("/screen/:hash/:file", s.assets.serve, secure)
