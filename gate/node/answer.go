@@ -117,7 +117,7 @@ func (l *link) take(now time.Time, p *syncproto.Page, n *Node, out *Output) {
 
 // Own adds an entry of this box's journal, at start, before Restore; each once.
 func (n *Node) Own(e *syncproto.Entry) {
-	n.link.owned(e)
+	n.link.tally.owned(n.link.journal, e)
 	n.know.learn(&syncproto.EntryRecord{Entry: *e, Device: n.cfg.Device}, false)
 }
 

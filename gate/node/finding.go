@@ -71,17 +71,17 @@ type Finding struct {
 }
 
 // shown lists the newest findings, the newest first.
-func (k *ledger) shown() []Finding {
+func (f *findings) shown(gates *Gates) []Finding {
 	var out []Finding
-	for _, rec := range slices.Backward(k.findings.held) {
+	for _, rec := range slices.Backward(f.held) {
 		if len(out) == findingsShown {
 			break
 		}
-		f := Finding{FindingRecord: rec, Gates: make([]string, len(rec.Sides))}
+		one := Finding{FindingRecord: rec, Gates: make([]string, len(rec.Sides))}
 		for i := range rec.Sides {
-			f.Gates[i] = k.gates.name(rec.Sides[i].Device)
+			one.Gates[i] = gates.name(rec.Sides[i].Device)
 		}
-		out = append(out, f)
+		out = append(out, one)
 	}
 	return out
 }

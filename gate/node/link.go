@@ -148,7 +148,7 @@ func (l *link) make(now time.Time, n *Node, kind CallKind) Call {
 		c.Heartbeat = syncproto.HeartbeatRequest{
 			Incarnation: n.cfg.Incarnation, Unsent: l.unsent(), Cursor: l.cursor, ClockMS: now.UnixMilli(),
 			OffsetMS: n.clock.offsetMS, ErrMS: n.clock.errMS, App: n.cfg.App,
-			Journals: l.reports(n.cfg.Incarnation),
+			Journals: l.tally.reports(l.journal, n.cfg.Incarnation),
 		}
 	case CallLease:
 		c.Lease = *wanted(n, now)

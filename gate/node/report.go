@@ -29,12 +29,12 @@ func (t *tally) durable(seq uint64) int64 {
 }
 
 // owned counts an entry that was in the journal when it was opened.
-func (l *link) owned(e *syncproto.Entry) {
+func (t *tally) owned(journal []Watermark, e *syncproto.Entry) {
 	if !e.Kind.LetsIn() {
 		return
 	}
-	for i := len(l.journal) - 1; i >= 0; i-- {
-		if w := &l.journal[i]; w.Incarnation == e.Incarnation && e.Seq <= w.Last {
+	for i := len(journal) - 1; i >= 0; i-- {
+		if w := &journal[i]; w.Incarnation == e.Incarnation && e.Seq <= w.Last {
 			w.admitted++
 			return
 		}
@@ -43,10 +43,10 @@ func (l *link) owned(e *syncproto.Entry) {
 
 // reports is what the journal holds: first the incarnations that central does not
 // hold whole, then the newest. Only of the open one it is known what was shown.
-func (l *link) reports(open uuid.UUID) []syncproto.JournalReport {
-	order := make([]*Watermark, 0, len(l.journal))
-	for i := len(l.journal) - 1; i >= 0; i-- {
-		order = append(order, &l.journal[i])
+func (t *tally) reports(journal []Watermark, open uuid.UUID) []syncproto.JournalReport {
+	order := make([]*Watermark, 0, len(journal))
+	for i := len(journal) - 1; i >= 0; i-- {
+		order = append(order, &journal[i])
 	}
 	slices.SortStableFunc(order, func(a, b *Watermark) int {
 		switch whole, other := a.Acked >= a.Last, b.Acked >= b.Last; {
@@ -64,7 +64,7 @@ func (l *link) reports(open uuid.UUID) []syncproto.JournalReport {
 		}
 		r := syncproto.JournalReport{Incarnation: w.Incarnation, First: max(w.First, 1), Last: w.Last, Admitted: w.admitted}
 		if w.Incarnation == open {
-			shown := l.tally.shown
+			shown := t.shown
 			r.Shown = &shown
 		}
 		out = append(out, r)

@@ -112,7 +112,7 @@ func (n *Node) Status(now time.Time) Status {
 		Ready: n.know.rules != nil, Broken: n.broken, Locked: n.locked, Quarantined: l.quarantined, Event: n.know.name, Online: l.online, Tickets: n.know.roster.Count(),
 		Unsent: l.unsent(), LastSeq: n.seq - 1, Seq: l.seq, Head: l.head, Cursor: l.cursor, Age: -1,
 		OffsetMS: n.clock.offsetMS, ErrMS: n.clock.errMS, Fault: l.fault, Counts: n.counts,
-		Journal: append([]Watermark(nil), l.journal...), FindingsOpen: n.know.findings.count(), Findings: n.know.shown(),
+		Journal: append([]Watermark(nil), l.journal...), FindingsOpen: n.know.findings.count(), Findings: n.know.findings.shown(&n.know.gates),
 	}
 	n.mesh.status(now, &s)
 	s.Policy, s.Carried, s.Alarms = n.know.policy, n.courier.carried(), n.alarms.count
