@@ -65,6 +65,10 @@ type HelloReply struct {
 	// Quarantined: the device looks cloned or rewound; its entries are kept as
 	// untrusted until an operator decides, and it goes on admitting.
 	Quarantined bool `json:"quarantined,omitempty"`
+	// VaultKey opens the holders' boxes; sealed to the device as HashKey is, with
+	// PurposeVaultKey. A gate keeps it in memory and never on its disk. Absent for a
+	// device in quarantine, which may be a thief's copy.
+	VaultKey []byte `json:"vault_key,omitempty"`
 }
 
 // StreamHead is a stream's newest sealed number.

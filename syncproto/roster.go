@@ -20,6 +20,8 @@ const (
 	RecordLease  RecordKind = "lease"
 	// RecordFinding is known from schema level 2 on.
 	RecordFinding RecordKind = "finding"
+	RecordHolder  RecordKind = "holder"
+	RecordVault   RecordKind = "vault"
 )
 
 // Record is one line of a page or of a snapshot chunk. The field that Kind names
@@ -36,6 +38,8 @@ type Record struct {
 	Lease  *Lease        `json:"lease,omitempty"`
 	// Finding is of RecordFinding.
 	Finding *FindingRecord `json:"finding,omitempty"`
+	Holder  *HolderRecord  `json:"holder,omitempty"`
+	Vault   *VaultRecord   `json:"vault,omitempty"`
 }
 
 // Status is the standing of a ticket at central.
@@ -178,4 +182,31 @@ type DeviceRecord struct {
 	// the home of tickets.
 	EnrolledAt int64 `json:"enrolled_at,omitempty"`
 	RevokedAt  int64 `json:"revoked_at,omitempty"`
+}
+
+// HolderRecord is the person on a ticket, sealed: package holder has what is in the
+// box and what it is bound to. Rev counts the changes of the holder alone. An empty
+// box means that there is nobody on the ticket any more: forget the one before.
+type HolderRecord struct {
+	No  TicketNo `json:"n"`
+	Rev int64    `json:"rev"`
+	Box []byte   `json:"box,omitempty"`
+}
+
+// VaultRecord is how a gate opens the boxes without central. Wrap is nil where the
+// organiser has set no passphrase.
+type VaultRecord struct {
+	Rev  int64      `json:"rev"`
+	Wrap *VaultWrap `json:"wrap,omitempty"`
+}
+
+// VaultWrap is the vault key of an event, sealed under a key that is derived from
+// the organiser's passphrase; see package holder.
+type VaultWrap struct {
+	KDF       string `json:"kdf"`
+	Salt      []byte `json:"salt"`
+	Time      uint32 `json:"t"`
+	MemoryKiB uint32 `json:"m"`
+	Threads   uint8  `json:"p"`
+	Box       []byte `json:"box"`
 }

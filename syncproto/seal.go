@@ -6,8 +6,11 @@ import (
 	"fmt"
 )
 
-// PurposeHashKey seals an event's hash key to a device.
-const PurposeHashKey = "gatehouse/hash-key/v1"
+// The purposes of sealing to a device: an event's hash key, and its vault key.
+const (
+	PurposeHashKey  = "gatehouse/hash-key/v1"
+	PurposeVaultKey = "gatehouse/vault-key/v1"
+)
 
 // NewBoxKey makes the X25519 key pair to which a device has secrets sealed.
 func NewBoxKey() (private, public []byte, err error) {

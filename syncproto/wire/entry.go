@@ -52,8 +52,7 @@ func parseAnyEntry(line []byte, e *syncproto.Entry) error {
 // appendEntryRecord appends a plain entry record; ok is false for any other.
 func appendEntryRecord(dst []byte, rec *syncproto.Record) (out []byte, ok bool) {
 	e := rec.Entry
-	if rec.Kind != syncproto.RecordEntry || e == nil || !plainEntry(&e.Entry) || !plainText(e.Outcome) ||
-		rec.Rules != nil || rec.Ticket != nil || rec.Device != nil || rec.Trust != nil || rec.Lease != nil {
+	if e == nil || *rec != (syncproto.Record{Kind: syncproto.RecordEntry, Entry: e}) || !plainEntry(&e.Entry) || !plainText(e.Outcome) {
 		return nil, false
 	}
 	dst = append(dst, `{"k":"entry","entry":`...)

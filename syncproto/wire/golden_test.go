@@ -73,6 +73,11 @@ func goldenRecords() []syncproto.Record {
 			},
 		}},
 		{Kind: "turnstile"},
+		{Kind: syncproto.RecordHolder, Holder: &syncproto.HolderRecord{No: 42, Rev: 3, Box: []byte("a box of package holder")}},
+		{Kind: syncproto.RecordHolder, Holder: &syncproto.HolderRecord{No: 43, Rev: 4}},
+		{Kind: syncproto.RecordVault, Vault: &syncproto.VaultRecord{Rev: 2, Wrap: &syncproto.VaultWrap{
+			KDF: "argon2id", Salt: []byte("sixteen bytes up"), Time: 3, MemoryKiB: 65536, Threads: 1, Box: []byte("nonce, vault key and tag"),
+		}}},
 	}
 }
 
@@ -230,6 +235,7 @@ func TestGoldenMessages(t *testing.T) {
 			Streams: []syncproto.StreamHead{{Stream: syncprototest.ID("golden stream"), Head: 30}}, ServerMS: noon, SpreadMS: 2000,
 			Trust: trust, HashKey: []byte("sealed"), Quarantined: true,
 		}},
+		{"hello reply with a vault key", syncproto.HelloReply{Proto: 1, Ratchet: "r2", ServerMS: noon, VaultKey: []byte("sealed")}},
 		{"push reply", syncproto.PushReply{Acked: last, BackoffMS: 250}},
 		{"heartbeat request", syncproto.HeartbeatRequest{Incarnation: last.Incarnation, Unsent: 3, OldestMS: 900, FsyncP99US: 1400, FreeBytes: 1 << 30, Cursor: "c", ClockMS: noon, OffsetMS: -3, ErrMS: 8, App: "gate/1", Journals: []syncproto.JournalReport{
 			{Incarnation: last.Incarnation, First: 1, Last: last.Seq, Admitted: 1, Shown: &shown}, {Incarnation: syncprototest.ID("earlier"), First: 3, Last: 12, Admitted: 9},

@@ -57,6 +57,10 @@ func findRoute(c *call) (route, bool) {
 		c.param = param
 		return route{handle: serveManifest}, true
 	}
+	if param, ok := strings.CutPrefix(c.path, PathHolders); ok {
+		c.param = param
+		return route{handle: serveHolders}, true
+	}
 	if param, ok := strings.CutPrefix(c.path, PathBlob); ok {
 		c.param = param
 		return route{handle: serveBlob}, true
@@ -118,13 +122,41 @@ func serveManifest(ctx context.Context, s *Server, c *call) (reply, error) {
 		return reply{}, malformed("the path does not name a stream")
 	}
 	m, err := s.cfg.Service.Manifest(ctx, c.auth.device, stream)
+	return manifestReply(m, err, c.signer)
+}
+
+func manifestReply(m syncproto.Manifest, err error, signer Signer) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if err := SignManifest(&m, c.signer); err != nil {
+	if err := SignManifest(&m, signer); err != nil {
 		return reply{}, err
 	}
 	return jsonReply(m, nil)
+}
+
+// serveHolders answers as serveManifest does. An absent seq is 0.
+func serveHolders(ctx context.Context, s *Server, c *call) (reply, error) {
+	stream, err := parseUUID(c.param)
+	if err != nil {
+		return reply{}, malformed("the path does not name a stream")
+	}
+	q, err := url.ParseQuery(c.query)
+	if err != nil {
+		return reply{}, malformed("the query cannot be read")
+	}
+	var seq uint64
+	if text := q.Get("seq"); text != "" {
+		if seq, err = strconv.ParseUint(text, 10, 63); err != nil {
+			return reply{}, malformed("seq is not a number")
+		}
+	}
+	service, ok := s.cfg.Service.(HolderService)
+	if !ok {
+		return reply{}, syncproto.Errorf(syncproto.CodeNotFound, "There are no holders to be had here.")
+	}
+	m, err := service.Holders(ctx, c.auth.device, stream, int64(seq))
+	return manifestReply(m, err, c.signer)
 }
 
 func serveBlob(ctx context.Context, s *Server, c *call) (reply, error) {

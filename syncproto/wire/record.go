@@ -23,6 +23,9 @@ func AppendRecord(dst []byte, rec *syncproto.Record) ([]byte, error) {
 	if out, ok := appendEntryRecord(dst, rec); ok {
 		return out, nil
 	}
+	if out, ok := appendHolderRecord(dst, rec); ok {
+		return out, nil
+	}
 	b, err := json.Marshal(rec)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s record: %w", rec.Kind, err)
@@ -41,7 +44,7 @@ func ParseRecord(line []byte, rec *syncproto.Record) error {
 	if len(line) >= syncproto.LineBytesMax {
 		return errLine
 	}
-	if parseTicketRecord(line, rec) || parseEntryRecord(line, rec) {
+	if parseTicketRecord(line, rec) || parseEntryRecord(line, rec) || parseHolderRecord(line, rec) {
 		return nil
 	}
 	return parseAnyRecord(line, rec)
@@ -59,6 +62,8 @@ func parseAnyRecord(line []byte, rec *syncproto.Record) error {
 		Trust   json.RawMessage      `json:"trust"`
 		Lease   json.RawMessage      `json:"lease"`
 		Finding json.RawMessage      `json:"finding"`
+		Holder  json.RawMessage      `json:"holder"`
+		Vault   json.RawMessage      `json:"vault"`
 	}
 	if err := json.Unmarshal(line, &raw); err != nil {
 		return fmt.Errorf("decode record: %w", err)
@@ -82,6 +87,10 @@ func parseAnyRecord(line []byte, rec *syncproto.Record) error {
 		out.Lease, err = parseField[syncproto.Lease](raw.Lease)
 	case syncproto.RecordFinding:
 		out.Finding, err = parseField[syncproto.FindingRecord](raw.Finding)
+	case syncproto.RecordHolder:
+		out.Holder, err = parseField[syncproto.HolderRecord](raw.Holder)
+	case syncproto.RecordVault:
+		out.Vault, err = parseField[syncproto.VaultRecord](raw.Vault)
 	}
 	if err != nil {
 		return fmt.Errorf("decode %.40q record: %w", raw.Kind, err)

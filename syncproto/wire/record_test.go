@@ -42,6 +42,25 @@ func TestTicketRecordIsTheJSONOfEncodingJSON(t *testing.T) {
 	})
 }
 
+func TestHolderRecordIsTheJSONOfEncodingJSON(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		rec := syncproto.Record{Kind: syncproto.RecordHolder, Holder: &syncproto.HolderRecord{
+			No: syncproto.TicketNo(rapid.Uint32().Draw(t, "no")), Rev: rapid.Int64().Draw(t, "rev"), Box: rapid.SliceOfN(rapid.Byte(), 0, 300).Draw(t, "box"),
+		}}
+		line, err := AppendRecord(nil, &rec)
+		require.NoError(t, err)
+		want, err := json.Marshal(&rec)
+		require.NoError(t, err)
+		require.Equal(t, string(want), string(line))
+
+		var fast, slow syncproto.Record
+		require.NoError(t, ParseRecord(line, &fast))
+		require.NoError(t, parseAnyRecord(line, &slow))
+		require.Equal(t, slow, fast)
+	})
+}
+
 func TestUnknownKindHasOnlyItsKind(t *testing.T) {
 	t.Parallel()
 	rec := syncproto.Record{Ticket: &syncproto.Ticket{No: 7}}
@@ -55,6 +74,7 @@ func TestRecordWithoutItsFieldIsRefused(t *testing.T) {
 		``, `{}`, `null`, `[]`, `{"k":"ticket"}`, `{"k":"ticket","ticket":null}`, `{"k":"entry","ticket":{"n":1}}`,
 		`{"k":"ticket","ticket":{"n":1,"h":"AAAAAAAAAAAAAAAAAAAA\n\n"}}`,
 		`{"k":"ticket","ticket":{"n":4294967296}}`, `{"k":"ticket","ticket":{"n":-1}}`, `{"k":"rules","rules":[]}`,
+		`{"k":"holder"}`, `{"k":"holder","holder":{"n":1,"rev":1,"box":"AA"}}`, `{"k":"holder","holder":{"n":-1}}`, `{"k":"vault","vault":null}`,
 	} {
 		var rec syncproto.Record
 		require.Error(t, ParseRecord([]byte(line), &rec), line)

@@ -55,6 +55,14 @@ type Service interface {
 	Signer(ctx context.Context) (Signer, error)
 }
 
+// HolderService is a Service that has holders' boxes to give as well. One that has
+// not, such as a gate that serves others, refuses with CodeNotFound.
+type HolderService interface {
+	// Holders is a snapshot of the sealed holders of stream, and of its vault record,
+	// at seq or later. As with Manifest, the signature is made here.
+	Holders(ctx context.Context, device, stream uuid.UUID, seq int64) (syncproto.Manifest, error)
+}
+
 // TooEarly refuses a hello that was not signed later than the last one of its
 // device, which was signed at lastMS. A device whose clock was put back signs
 // again with the time in the refusal, and gets through.

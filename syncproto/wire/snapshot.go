@@ -18,6 +18,10 @@ const (
 	// chunkRecords cuts chunks by number, so that a ticket that changed in place
 	// changes its own chunk only and the others keep their names.
 	chunkRecords = 8192
+	// holderWeight is how many of those a holder counts for: its line is longer by
+	// about as much, and a chunk that is full by number first is cut where it was
+	// before.
+	holderWeight = 4
 )
 
 // EncodedChunk is a chunk of a snapshot and the bytes that it names.
@@ -55,6 +59,7 @@ func EncodeChunks(records iter.Seq2[*syncproto.Record, error], emit func(Encoded
 type chunkBuilder struct {
 	raw   []byte
 	count int64
+	full  int // of chunkRecords
 	total int
 	emit  func(raw []byte, count int64) error
 }
@@ -75,7 +80,11 @@ func (b *chunkBuilder) add(rec *syncproto.Record) error {
 		out = append(b.raw, line...)
 	}
 	b.raw = out
-	if b.count++; b.count == chunkRecords {
+	b.count++
+	if b.full++; rec.Kind == syncproto.RecordHolder {
+		b.full += holderWeight - 1
+	}
+	if b.full >= chunkRecords {
 		return b.flush()
 	}
 	return nil
@@ -91,7 +100,7 @@ func (b *chunkBuilder) flush() error {
 	if err := b.emit(b.raw, b.count); err != nil {
 		return fmt.Errorf("store chunk of snapshot: %w", err)
 	}
-	b.raw, b.count = b.raw[:0], 0
+	b.raw, b.count, b.full = b.raw[:0], 0, 0
 	return nil
 }
 

@@ -15,8 +15,7 @@ import (
 // appendTicketRecord appends a plain ticket record; ok is false for any other.
 func appendTicketRecord(dst []byte, rec *syncproto.Record) (out []byte, ok bool) {
 	t := rec.Ticket
-	if rec.Kind != syncproto.RecordTicket || t == nil || !plainText(t.Status) ||
-		rec.Rules != nil || rec.Entry != nil || rec.Device != nil || rec.Trust != nil || rec.Lease != nil {
+	if t == nil || *rec != (syncproto.Record{Kind: syncproto.RecordTicket, Ticket: t}) || !plainText(t.Status) {
 		return nil, false
 	}
 	dst = append(dst, `{"k":"ticket","ticket":{"n":`...)

@@ -15,12 +15,13 @@ const (
 	HeaderSignature = "Gatehouse-Signature"
 )
 
-// Paths of the protocol, relative to central's base URL. Snapshot and blob are
-// followed by an id.
+// Paths of the protocol, relative to central's base URL. Snapshot, holders and blob
+// are followed by an id.
 const (
 	PathEnrol     = "/v1/enrol"
 	PathHello     = "/v1/hello"
 	PathSnapshot  = "/v1/snapshot/"
+	PathHolders   = "/v1/holders/"
 	PathBlob      = "/v1/blob/"
 	PathChanges   = "/v1/changes"
 	PathPush      = "/v1/push"
