@@ -18,6 +18,7 @@ func features() map[string][]string {
 		"registration": {"programme"},
 		"ticket":       {"programme", "registration"},
 		"fleet":        {"programme"},
+		"vault":        nil,
 		"roster":       {"programme", "registration", "ticket", "fleet"},
 		"checkin":      {"programme", "registration", "ticket", "fleet"},
 		"walkup":       {"programme", "registration", "ticket", "fleet"},

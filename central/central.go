@@ -21,6 +21,7 @@ import (
 	"gatehouse/central/programme"
 	"gatehouse/central/roster"
 	"gatehouse/central/ticket"
+	"gatehouse/central/vault"
 	"gatehouse/central/walkup"
 	"gatehouse/migrations"
 	"gatehouse/syncproto"
@@ -41,6 +42,7 @@ type Central struct {
 	Keys      *fleet.Keys
 	Fleet     *fleet.Service
 	Tickets   *ticket.Service
+	Vault     *vault.Service
 	Roster    *roster.Roster
 	Checkin   *checkin.Service
 	WalkUp    *walkup.Service
@@ -76,6 +78,7 @@ func Open(ctx context.Context, cfg Config) (*Central, error) {
 		keys:      fleet.KeysConfig{Pool: pool},
 		fleet:     fleet.Config{Pool: pool, Watermark: checkin.Newest},
 		tickets:   ticket.Config{Pool: pool},
+		vault:     vault.Config{Pool: pool},
 		roster:    roster.Config{Pool: pool, Logger: cfg.Logger},
 		checkin:   checkin.Config{Pool: pool, Logger: cfg.Logger, Trade: walkup.Trade},
 		walkup:    walkup.Config{Pool: pool},
@@ -93,6 +96,7 @@ type parts struct {
 	keys      fleet.KeysConfig
 	fleet     fleet.Config
 	tickets   ticket.Config
+	vault     vault.Config
 	roster    roster.Config
 	checkin   checkin.Config
 	walkup    walkup.Config
@@ -121,7 +125,11 @@ func (c *Central) build(ctx context.Context, cfg Config, p *parts) (err error) {
 	if c.Tickets, err = ticket.New(p.tickets); err != nil {
 		return err
 	}
-	p.roster.Rules, p.roster.Trust = c.Programme.Rules, c.Keys.Trust
+	p.vault.Stream = c.stream
+	if c.Vault, err = vault.New(p.vault); err != nil {
+		return err
+	}
+	p.roster.Rules, p.roster.Trust, p.roster.Vault = c.Programme.Rules, c.Keys.Trust, c.Vault
 	if c.Roster, err = roster.New(p.roster); err != nil {
 		return err
 	}
@@ -136,6 +144,12 @@ func (c *Central) build(ctx context.Context, cfg Config, p *parts) (err error) {
 	p.findings.Touch = c.Roster.Touch
 	c.Findings, err = finding.New(p.findings)
 	return err
+}
+
+// stream names the change log of an event.
+func (c *Central) stream(ctx context.Context, event syncproto.EventNo) (uuid.UUID, error) {
+	e, err := c.Programme.Event(ctx, event)
+	return e.Stream, err
 }
 
 // Close gives the database back. It waits for what is still using it.

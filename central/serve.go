@@ -117,7 +117,7 @@ func (c *Central) surfaces(workers []*worker) (http.Handler, error) {
 		return nil, err
 	}
 	gates, err := gateapi.New(gateapi.Config{
-		Gates: c.Fleet, Keys: c.Keys, Events: c.Programme, Roster: c.Roster, Journals: journals, WalkUp: c.WalkUp, Logger: c.logger,
+		Gates: c.Fleet, Keys: c.Keys, Events: c.Programme, Roster: c.Roster, Journals: journals, WalkUp: c.WalkUp, Vault: c.Vault, Logger: c.logger,
 	})
 	if err != nil {
 		return nil, err

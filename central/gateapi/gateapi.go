@@ -60,6 +60,7 @@ type Snapshots interface {
 // Roster is the way down.
 type Roster interface {
 	Snapshots
+	Holders(ctx context.Context, stream uuid.UUID, seq int64) (syncproto.Manifest, error)
 	Changes(ctx context.Context, req syncproto.ChangesRequest) (syncproto.Page, error)
 	Head(ctx context.Context, stream uuid.UUID) (int64, error)
 	Touch(stream uuid.UUID)
@@ -72,6 +73,11 @@ type Journals interface {
 	Quarantine(ctx context.Context, device uuid.UUID, raw []byte, reason string) error
 }
 
+// Vault gives an event's vault key to one gate.
+type Vault interface {
+	SealTo(ctx context.Context, event syncproto.EventNo, boxKey []byte) ([]byte, error)
+}
+
 // Config says what the surface answers from.
 type Config struct {
 	// The features. Required.
@@ -81,10 +87,12 @@ type Config struct {
 	Roster   Roster
 	Journals Journals
 	WalkUp   WalkUp
+	// Vault has the keys of holders. Without one a gate is given none.
+	Vault Vault
 	// DeviceRate is how many messages a second a gate may send in the long run, and
 	// DeviceBurst how many at once; beyond, it is told CodeOverloaded and when to
 	// come back. They default to 200 and 600: a bootstrap of a million tickets is
-	// about 130 messages, and a journal of 45,000 entries 90.
+	// about 130 messages, that of their holders 500, and a journal of 45,000 entries 90.
 	DeviceRate  float64
 	DeviceBurst int
 	// Now is the clock. Defaults to time.Now.

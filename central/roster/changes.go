@@ -235,7 +235,12 @@ func (r reader) stateOf(ctx context.Context, event syncproto.EventNo, kind int16
 		return r.leases(ctx, subjects, out)
 	case KindFinding:
 		return r.findings(ctx, event, subjects, out)
-	case KindRules, KindTrust:
+	case KindHolder:
+		return r.holders(ctx, event, subjects, out)
+	case KindRules, KindTrust, KindVault:
+		if kind == KindVault && r.cfg.Vault == nil {
+			return nil
+		}
 		rec, err := r.document(ctx, event, kind)
 		if err != nil {
 			return err
@@ -247,14 +252,21 @@ func (r reader) stateOf(ctx context.Context, event syncproto.EventNo, kind int16
 	return nil
 }
 
-// document is the one record of the rules or of the keys.
+// document is the one record of the rules, of the keys, or of the vault.
 func (r reader) document(ctx context.Context, event syncproto.EventNo, kind int16) (syncproto.Record, error) {
-	if kind == KindTrust {
+	switch kind {
+	case KindTrust:
 		trust, err := r.cfg.Trust(ctx)
 		if err != nil {
 			return syncproto.Record{}, fmt.Errorf("read trust for roster: %w", err)
 		}
 		return syncproto.Record{Kind: syncproto.RecordTrust, Trust: &trust}, nil
+	case KindVault:
+		vault, err := r.cfg.Vault.Record(ctx, event)
+		if err != nil {
+			return syncproto.Record{}, fmt.Errorf("read vault for roster: %w", err)
+		}
+		return syncproto.Record{Kind: syncproto.RecordVault, Vault: &vault}, nil
 	}
 	rules, err := r.cfg.Rules(ctx, event)
 	if err != nil {

@@ -26,6 +26,8 @@ const (
 	KindTrust   = 5
 	KindLease   = 16 // entity is the lease
 	KindFinding = 6  // entity_no is the finding's number
+	KindHolder  = 30 // entity_no is the ticket's number
+	KindVault   = 31
 )
 
 // Config says what a Roster works on.
@@ -36,6 +38,9 @@ type Config struct {
 	Rules func(ctx context.Context, event syncproto.EventNo) (syncproto.Rules, error)
 	// Trust reads central's keys as they are now. Required.
 	Trust func(ctx context.Context) (syncproto.TrustBundle, error)
+	// Vault has what holders are sealed with. Without one, gates are told of no
+	// holder.
+	Vault Vault
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
 	// Rand gives the tags of sealed batches. Defaults to crypto/rand.
@@ -53,6 +58,14 @@ type Config struct {
 	Keep time.Duration
 	// Logger hears of failures in the background. Defaults to slog.Default().
 	Logger *slog.Logger
+}
+
+// Vault keeps the key of each event's holders.
+type Vault interface {
+	// Key is the vault key of an event.
+	Key(ctx context.Context, event syncproto.EventNo) ([]byte, error)
+	// Record is what gates open their vaults with where central is away.
+	Record(ctx context.Context, event syncproto.EventNo) (syncproto.VaultRecord, error)
 }
 
 // Roster serves the change logs of all events. It is safe for concurrent use.

@@ -25,8 +25,8 @@ const (
 // documents reads the records of an event that are not in tables of their own.
 type documents func(ctx context.Context, event syncproto.EventNo, kind int16) (syncproto.Record, error)
 
-// recent reads the newest snapshot of a stream, if it is worth giving out.
-func (s *snapshots) recent(ctx context.Context, stream uuid.UUID) (m syncproto.Manifest, ok bool, err error) {
+// recent reads the newest snapshot, if it is worth giving out.
+func (s *snapshots) recent(ctx context.Context, of source) (m syncproto.Manifest, ok bool, err error) {
 	var at place
 	var body []byte
 	err = s.cfg.Pool.QueryRow(ctx, `
@@ -35,12 +35,12 @@ func (s *snapshots) recent(ctx context.Context, stream uuid.UUID) (m syncproto.M
 		CROSS JOIN sync_store e
 		LEFT JOIN LATERAL (
 		  SELECT seq, manifest FROM roster_snapshot
-		  WHERE stream_id = s.stream_id ORDER BY seq DESC LIMIT 1) n ON true
+		  WHERE stream_id = s.stream_id AND part = $2 ORDER BY seq DESC LIMIT 1) n ON true
 		LEFT JOIN sync_log l ON l.stream_id = s.stream_id AND l.seq = n.seq
-		WHERE s.stream_id = $1`, stream,
+		WHERE s.stream_id = $1`, of.stream, of.part,
 	).Scan(&at.epoch, &at.head, &at.minSeq, &at.minTag, &at.tag, &body)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return m, false, unknownStream(stream)
+		return m, false, unknownStream(of.stream)
 	}
 	if err != nil {
 		return m, false, fmt.Errorf("read snapshot: %w", err)
@@ -55,30 +55,31 @@ func (s *snapshots) recent(ctx context.Context, stream uuid.UUID) (m syncproto.M
 }
 
 // build makes a snapshot, stores it and removes those that are too many.
-func (s *snapshots) build(ctx context.Context, stream uuid.UUID, docs documents) (syncproto.Manifest, error) {
+func (s *snapshots) build(ctx context.Context, of source, docs documents) (syncproto.Manifest, error) {
+	slots := s.slots[of.part]
 	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
 	case <-ctx.Done():
 		return syncproto.Manifest{}, fmt.Errorf("wait to build snapshot: %w", ctx.Err())
 	}
-	m, err := s.encode(ctx, stream, docs)
+	m, err := s.encode(ctx, of, docs)
 	if err != nil {
 		return syncproto.Manifest{}, fmt.Errorf("build snapshot: %w", err)
 	}
-	if err := s.keep(ctx, &m); err != nil {
+	if err := s.keep(ctx, of.part, &m); err != nil {
 		return syncproto.Manifest{}, fmt.Errorf("build snapshot: %w", err)
 	}
-	if err := s.trim(ctx, stream); err != nil {
-		s.cfg.Logger.Warn("old snapshots were not removed", "stream", stream, "error", err)
+	if err := s.trim(ctx, of.stream); err != nil {
+		s.cfg.Logger.Warn("old snapshots were not removed", "stream", of.stream, "error", err)
 	}
 	return m, nil
 }
 
 // encode reads head first and the state after it. What slips in between is in the
 // log behind the cursor as well, where it changes nothing.
-func (s *snapshots) encode(ctx context.Context, stream uuid.UUID, docs documents) (syncproto.Manifest, error) {
-	at, err := locate(ctx, s.cfg.Pool, stream, nil)
+func (s *snapshots) encode(ctx context.Context, of source, docs documents) (syncproto.Manifest, error) {
+	at, err := locate(ctx, s.cfg.Pool, of.stream, nil)
 	if err != nil {
 		return syncproto.Manifest{}, err
 	}
@@ -87,9 +88,13 @@ func (s *snapshots) encode(ctx context.Context, stream uuid.UUID, docs documents
 		tag = *at.tag
 	}
 	cursor := syncproto.Cursor{Epoch: at.epoch, Seq: at.head, Tag: tag}
-	m := syncproto.Manifest{Stream: stream, Cursor: cursor.String(), Seq: at.head}
+	m := syncproto.Manifest{Stream: of.stream, Cursor: cursor.String(), Seq: at.head}
+	content, err := s.content(ctx, of, at.event)
+	if err != nil {
+		return syncproto.Manifest{}, err
+	}
 	var head []syncproto.Record
-	for _, kind := range []int16{KindRules, KindTrust} {
+	for _, kind := range content.documents {
 		rec, err := docs(ctx, at.event, kind)
 		if err != nil {
 			return syncproto.Manifest{}, err
@@ -99,22 +104,39 @@ func (s *snapshots) encode(ctx context.Context, stream uuid.UUID, docs documents
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err = pg.InTxWith(ctx, s.cfg.Pool, options, func(tx pgx.Tx) error {
 		m.Chunks, m.Count = nil, 0
-		return wire.EncodeChunks(s.records(ctx, tx, at.event, head), func(c wire.EncodedChunk) error {
+		return wire.EncodeChunks(records(ctx, tx, at.event, head, content.tables), func(c wire.EncodedChunk) error {
 			m.Chunks = append(m.Chunks, c.Chunk)
 			m.Count += c.Count
-			return s.keepBlob(ctx, stream, c)
+			return s.keepBlob(ctx, of.stream, c)
 		})
 	})
 	return m, err
 }
 
+// table gives all records of one kind to emit.
+type table func(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, emit func(*syncproto.Record) error) error
+
+// content is what a part consists of, in its order.
+type content struct {
+	documents []int16
+	tables    []table
+}
+
+func (s *snapshots) content(ctx context.Context, of source, event syncproto.EventNo) (content, error) {
+	if of.part == partLanes {
+		return content{[]int16{KindRules, KindTrust}, []table{allDevices, openLeases, s.allTickets, allEntries, openFindings}}, nil
+	}
+	cipher, err := cipherOf(ctx, s.cfg.Vault, event, of.stream)
+	if err != nil {
+		return content{}, err
+	}
+	return content{[]int16{KindVault}, []table{s.allHolders(cipher)}}, nil
+}
+
 var errStopped = errors.New("stopped")
 
-// records yields all records of an event: documents, gates, leases, tickets, entries,
-// and findings that are not closed.
-// Withdrawn tickets stay until their code has been worthless for a grace time, so
-// that a gate never takes one for genuine and merely unknown.
-func (s *snapshots) records(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, head []syncproto.Record) iter.Seq2[*syncproto.Record, error] {
+// records yields all records of a part of an event: documents, then tables.
+func records(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, head []syncproto.Record, tables []table) iter.Seq2[*syncproto.Record, error] {
 	return func(yield func(*syncproto.Record, error) bool) {
 		emit := func(rec *syncproto.Record) error {
 			if !yield(rec, nil) {
@@ -127,10 +149,8 @@ func (s *snapshots) records(ctx context.Context, tx pgx.Tx, event syncproto.Even
 				return
 			}
 		}
-		for _, part := range []func(context.Context, pgx.Tx, syncproto.EventNo, func(*syncproto.Record) error) error{
-			allDevices, openLeases, s.allTickets, allEntries, openFindings,
-		} {
-			err := part(ctx, tx, event, emit)
+		for _, all := range tables {
+			err := all(ctx, tx, event, emit)
 			if errors.Is(err, errStopped) {
 				return
 			}
@@ -142,10 +162,15 @@ func (s *snapshots) records(ctx context.Context, tx pgx.Tx, event syncproto.Even
 	}
 }
 
-func (s *snapshots) allTickets(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, emit func(*syncproto.Record) error) error {
-	rows, err := tx.Query(ctx, ticketSelect+`
+// ticketsThatCount leaves out tickets whose code has been worthless for a grace
+// time. Until then withdrawn ones stay, so that a gate never takes one for genuine
+// and merely unknown.
+const ticketsThatCount = `
 		WHERE event_id = $1
-		  AND NOT (status IN ('revoked', 'cancelled') AND not_after IS NOT NULL AND not_after < $2)
+		  AND NOT (status IN ('revoked', 'cancelled') AND not_after IS NOT NULL AND not_after < $2)`
+
+func (s *snapshots) allTickets(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, emit func(*syncproto.Record) error) error {
+	rows, err := tx.Query(ctx, ticketSelect+ticketsThatCount+`
 		ORDER BY number`, event, s.cfg.Now().Add(-syncproto.TicketGrace))
 	if err != nil {
 		return fmt.Errorf("read tickets: %w", err)
@@ -192,16 +217,16 @@ func (s *snapshots) keepBlob(ctx context.Context, stream uuid.UUID, c wire.Encod
 	return err
 }
 
-func (s *snapshots) keep(ctx context.Context, m *syncproto.Manifest) error {
+func (s *snapshots) keep(ctx context.Context, of part, m *syncproto.Manifest) error {
 	body, err := json.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("encode manifest: %w", err)
 	}
 	_, err = s.cfg.Pool.Exec(ctx, `
-		INSERT INTO roster_snapshot (stream_id, seq, manifest, created_at)
-		VALUES ($1, $2, $3, $4)
-		ON CONFLICT (stream_id, seq) DO UPDATE SET manifest = excluded.manifest, created_at = excluded.created_at`,
-		m.Stream, m.Seq, body, s.cfg.Now())
+		INSERT INTO roster_snapshot (stream_id, part, seq, manifest, created_at)
+		VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (stream_id, part, seq) DO UPDATE SET manifest = excluded.manifest, created_at = excluded.created_at`,
+		m.Stream, of, m.Seq, body, s.cfg.Now())
 	if err != nil {
 		return fmt.Errorf("store manifest: %w", err)
 	}
@@ -223,15 +248,15 @@ func (s *snapshots) blob(ctx context.Context, stream uuid.UUID, hash syncproto.H
 	return body, nil
 }
 
-// trim removes all but the newest snapshots of a stream, and the chunks that only
-// they needed.
+// trim removes all but the newest snapshots of each part of a stream, and the
+// chunks that only they needed.
 func (s *snapshots) trim(ctx context.Context, stream uuid.UUID) error {
 	return pg.InTx(ctx, s.cfg.Pool, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `
-			DELETE FROM roster_snapshot
+			DELETE FROM roster_snapshot old
 			WHERE stream_id = $1 AND seq < (
 			  SELECT min(seq) FROM (
-			    SELECT seq FROM roster_snapshot WHERE stream_id = $1 ORDER BY seq DESC LIMIT $2) newest)`,
+			    SELECT seq FROM roster_snapshot WHERE stream_id = $1 AND part = old.part ORDER BY seq DESC LIMIT $2) newest)`,
 			stream, snapshotsKept)
 		if err != nil {
 			return fmt.Errorf("remove snapshots: %w", err)

@@ -16,7 +16,8 @@ import (
 const trimBatchMax = 10_000
 
 // Trim removes log rows that are older than Config.Keep and not needed after the
-// older of the two snapshots that are kept. A cursor before what is left is told
+// older of the two snapshots for lanes that are kept; a gate follows the log from
+// such a one. A cursor before what is left is told
 // to bootstrap; one exactly there is still checked. A stream that is being sealed
 // is left for the next time.
 func (r *Roster) Trim(ctx context.Context) error {
@@ -70,7 +71,7 @@ func trimBatch(ctx context.Context, tx pgx.Tx, stream uuid.UUID, before time.Tim
 		  WHERE l.stream_id = $1 AND l.sealed_at < $2
 		    AND l.seq <= coalesce((
 		      SELECT min(s.seq) FROM (
-		        SELECT seq FROM roster_snapshot WHERE stream_id = $1 ORDER BY seq DESC LIMIT $4) s), l.seq)
+		        SELECT seq FROM roster_snapshot WHERE stream_id = $1 AND part = $5 ORDER BY seq DESC LIMIT $4) s), l.seq)
 		  ORDER BY l.seq
 		  LIMIT $3
 		), removed AS (
@@ -83,7 +84,7 @@ func trimBatch(ctx context.Context, tx pgx.Tx, stream uuid.UUID, before time.Tim
 		  WHERE s.stream_id = $1
 		  RETURNING 1
 		)
-		SELECT count(*) FROM removed`, stream, before, trimBatchMax, snapshotsKept).Scan(&n)
+		SELECT count(*) FROM removed`, stream, before, trimBatchMax, snapshotsKept, partLanes).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("remove log rows: %w", err)
 	}
