@@ -17,6 +17,7 @@ import (
 	"gatehouse/gate/journal"
 	"gatehouse/gate/node"
 	"gatehouse/gate/replica"
+	"gatehouse/gate/vault"
 	"gatehouse/syncproto"
 )
 
@@ -102,6 +103,7 @@ func (o *stopped) Status(ctx context.Context) (control.Status, error) {
 	out := control.StatusOf(st, nil)
 	out.Gate, out.Event, out.Central, out.LastSeq = o.id.Name, o.id.Event, control.Offline, 0
 	out.SellsNot = control.ErrNotRunning.Error()
+	out.Vault = o.vault(ctx)
 	marks, err := o.past.marks(ctx)
 	if err != nil {
 		return out, err
@@ -111,6 +113,20 @@ func (o *stopped) Status(ctx context.Context) (control.Status, error) {
 		out.LastSeq = marks[len(marks)-1].Last
 	}
 	return out, nil
+}
+
+// vault says whether there are names on the disk. A replica that cannot be read has
+// none that anybody will see: the gate makes a new one.
+func (o *stopped) vault(ctx context.Context) string {
+	cfg := replica.Config{Path: filepath.Join(o.dir, replicaFile)}
+	if _, err := os.Stat(cfg.Path); err != nil {
+		return vault.None
+	}
+	state, err := vaultOf(ctx, cfg)
+	if err != nil {
+		return vault.None
+	}
+	return state
 }
 
 // Verify implements control.Backend.

@@ -25,6 +25,7 @@ import (
 	"gatehouse/gate/journal"
 	"gatehouse/gate/lane"
 	"gatehouse/gate/node"
+	"gatehouse/gate/vault"
 	"gatehouse/hardware"
 )
 
@@ -59,6 +60,8 @@ type Config struct {
 	Volatile string
 	// Log receives every answered scan; nil for none.
 	Log *lane.Log
+	// Vault says what becomes of the key of names at a restart.
+	Vault VaultConfig
 	// Ready is called once, with the URL of the staff page.
 	Ready func(url string) error
 	// App is the program's name and version.
@@ -86,6 +89,7 @@ type Gate struct {
 	saving  sync.Mutex // of what changes in id
 	metrics *control.Metrics
 	front   *front
+	vault   *vault.Vault
 	disk    disk
 	current atomic.Pointer[session]
 }
@@ -113,6 +117,10 @@ func (g *Gate) run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	g.metrics = control.NewMetrics(control.MetricsConfig{Status: g.status, Watchers: func() int { return g.front.screen.Clients() }})
+	var err error
+	if g.vault, err = openVault(g); err != nil {
+		return err
+	}
 	first, err := g.open(ctx)
 	if errors.Is(err, journal.ErrDisk) {
 		return fmt.Errorf("%w; see that the disk is whole and has room, then start the gate again", err)
@@ -246,6 +254,7 @@ func (g *Gate) status(context.Context) (control.Status, error) {
 	inc := s.journal.Incarnation()
 	st := control.StatusOf(s.engine.Status(), scanners)
 	st.Gate, st.Event, st.JournalRows, st.Incarnation = g.id.Name, g.id.Event, s.chains.rows(), &inc
+	st.Vault, st.Names = g.vault.State()
 	return st, nil
 }
 

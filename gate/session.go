@@ -212,7 +212,7 @@ func (s *session) openSyncer(rep *replica.Replica) error {
 	cfg := syncer.Config{
 		Client: client, Feed: s.engine.Feed, Journal: s.chains, Stream: g.id.Stream, Trust: trust,
 		ReplicaConfig: g.replicaConfig(), Replica: rep, ChunkDir: filepath.Join(g.cfg.Dir, chunkDir),
-		Ratchet: s.kept, SaveRatchet: s.saveSession, SaveWithdrawn: s.saveWithdrawn, Vitals: s.vitals, Timeout: g.cfg.Timeout, Now: g.cfg.Now, Logger: g.cfg.Logger,
+		Ratchet: s.kept, SaveRatchet: s.saveSession, SaveWithdrawn: s.saveWithdrawn, Vault: delivered{g.vault, g}, Jitter: g.cfg.Jitter, Vitals: s.vitals, Timeout: g.cfg.Timeout, Now: g.cfg.Now, Logger: g.cfg.Logger,
 	}
 	if s.peers.store != nil {
 		cfg.Carried, cfg.Shelf, cfg.Neighbour = s.peers.store, s.peers.shelf, s.peers.fetch
@@ -269,8 +269,14 @@ func (s *session) kept() string {
 	return s.gate.id.Ratchet
 }
 
-// saveWithdrawn keeps that central withdrew this gate, or took it back.
+// saveWithdrawn keeps that central withdrew this gate, or took it back. One that was
+// withdrawn forgets names before anything else.
 func (s *session) saveWithdrawn(why string) error {
+	if why != "" {
+		if err := s.gate.vault.Withdraw(); err != nil {
+			s.gate.cfg.Logger.Error("lock names", "err", err)
+		}
+	}
 	s.gate.saving.Lock()
 	defer s.gate.saving.Unlock()
 	s.gate.id.Withdrawn = why
@@ -328,6 +334,9 @@ func (s *session) run(ctx context.Context) {
 		supervise(linkCtx, log, "prune", func(ctx context.Context) error { return s.prune(ctx, journal.Retention) })
 	})
 	link.Go(func() { supervise(linkCtx, log, "walk-up", s.tend) })
+	link.Go(func() {
+		supervise(linkCtx, log, "vault", func(ctx context.Context) error { return s.gate.vault.Run(ctx, s.syncer.Holders) })
+	})
 	link.Go(func() {
 		if err := s.syncer.Run(linkCtx); err != nil {
 			log.Warn("close replica", "err", err)

@@ -141,7 +141,7 @@ func (a *API) Mount(e *echo.Echo) {
 	for _, path := range []string{wire.PathEnrol, wire.PathHello, wire.PathPush, wire.PathHeartbeat, wire.PathLease, wire.PathWalkUp} {
 		e.POST(path, a.serve)
 	}
-	for _, path := range []string{wire.PathChanges, wire.PathSnapshot + ":stream", wire.PathBlob + ":hash"} {
+	for _, path := range []string{wire.PathChanges, wire.PathSnapshot + ":stream", wire.PathHolders + ":stream", wire.PathBlob + ":hash"} {
 		e.GET(path, a.serve)
 	}
 	e.Any("/v1/*", a.serve)

@@ -28,6 +28,7 @@ import (
 	"gatehouse/central/programme"
 	"gatehouse/central/roster"
 	"gatehouse/central/ticket"
+	"gatehouse/central/vault"
 	"gatehouse/central/walkup"
 	"gatehouse/syncproto"
 	"gatehouse/syncproto/syncprototest"
@@ -43,6 +44,7 @@ type bundle struct {
 	keys    *fleet.Keys
 	fleet   *fleet.Service
 	events  *programme.Service
+	vault   *vault.Service
 	roster  *roster.Roster
 	checkin *checkin.Service
 	tickets *ticket.Service
@@ -65,7 +67,12 @@ func setup(t testing.TB, change func(*gateapi.Config)) *bundle {
 	require.NoError(t, err)
 	b.fleet, err = fleet.New(fleet.Config{Pool: b.pool, Events: b.events, Keys: b.keys, Watermark: checkin.Newest})
 	require.NoError(t, err)
-	b.roster, err = roster.New(roster.Config{Pool: b.pool, Rules: b.events.Rules, Trust: b.keys.Trust, Logger: quiet})
+	b.vault, err = vault.New(vault.Config{Pool: b.pool, Stream: func(ctx context.Context, no syncproto.EventNo) (uuid.UUID, error) {
+		e, err := b.events.Event(ctx, no)
+		return e.Stream, err
+	}})
+	require.NoError(t, err)
+	b.roster, err = roster.New(roster.Config{Pool: b.pool, Rules: b.events.Rules, Trust: b.keys.Trust, Vault: b.vault, Logger: quiet})
 	require.NoError(t, err)
 	b.checkin, err = checkin.New(checkin.Config{
 		Pool: b.pool, Rules: b.events.Rules, Quarantine: b.fleet.Quarantine, Touch: b.roster.Touch, Logger: quiet,
@@ -78,7 +85,7 @@ func setup(t testing.TB, change func(*gateapi.Config)) *bundle {
 	require.NoError(t, err)
 	cfg := gateapi.Config{
 		WalkUp: b.walkup,
-		Gates:  b.fleet, Keys: b.keys, Events: b.events, Roster: b.roster, Journals: b.checkin, Logger: quiet,
+		Gates:  b.fleet, Keys: b.keys, Events: b.events, Roster: b.roster, Journals: b.checkin, Vault: b.vault, Logger: quiet,
 	}
 	if change != nil {
 		change(&cfg)

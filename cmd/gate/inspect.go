@@ -47,6 +47,9 @@ func printStatus(w io.Writer, st control.Status) error {
 	}
 	_, err := fmt.Fprintf(w, "gate %s, event %d %s\ncentral %s, %s\n%d tickets, %d journal rows, %d unsent, last seq %d\n",
 		st.Gate, st.Event, st.EventName, st.Central, age, st.Tickets, st.JournalRows, st.Unsent, st.LastSeq)
+	if err == nil && st.Vault != "" {
+		_, err = fmt.Fprintf(w, "names %s%s\n", st.Vault, map[bool]string{true: fmt.Sprintf(", %d to find", st.Names)}[st.Names > 0])
+	}
 	if err == nil && st.Fault != "" {
 		_, err = fmt.Fprintln(w, "fault:", st.Fault)
 	}

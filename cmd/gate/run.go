@@ -26,6 +26,7 @@ type runFlags struct {
 	log     string
 	pinFile string
 	verbose bool
+	vault   vaultFlags
 	cfg     gate.Config
 }
 
@@ -92,8 +93,9 @@ func (f *runFlags) register(c *cobra.Command) {
 	fl.DurationVar(&cfg.Peer.Timing.RetryMax, "peer-retry-max", 2*time.Second, "longest pause before a peer that could not be reached is tried again")
 	fl.StringVar(&cfg.Front.TLSCert, "tls-cert", "", "certificate file (PEM) for a staff page that others than this box can reach")
 	fl.StringVar(&cfg.Front.TLSKey, "tls-key", "", "key file (PEM) of --tls-cert")
-	fl.BoolVar(&cfg.Front.InsecureHTTP, "insecure-http", false, "serve the staff page in clear text on a network address: anybody on that network can read it and the PIN")
+	fl.BoolVar(&cfg.Front.InsecureHTTP, "insecure-http", false, "serve the staff page in clear text on a network address: anybody on that network can read it, the PIN and the names that are searched for")
 	fl.StringVar(&f.pinFile, "pin-file", "", "file with the staff PIN, of six digits or more; required when --listen is not a loopback address")
+	f.vault.register(c)
 	fl.BoolVar(&f.verbose, "verbose", false, "log each exchange with central that fails")
 }
 
@@ -112,6 +114,9 @@ func (f *runFlags) config(c *cobra.Command) (gate.Config, error) {
 	if cfg.Guard < 0 || cfg.Settle < 0 || cfg.Timing.BackoffBase <= 0 || cfg.Timeout <= 0 || cfg.Timing.Heartbeat <= 0 || cfg.Timing.Wait < 0 ||
 		cfg.Peer.Timing.RetryMin <= 0 || cfg.Peer.Timing.RetryMax <= 0 {
 		return cfg, misuse{fmt.Errorf("times must not be negative, and --heartbeat, --timeout, --backoff-base and the pauses for peers must be over zero")}
+	}
+	if cfg.Vault, err = f.vault.config(); err != nil {
+		return cfg, misuse{err}
 	}
 	if f.pinFile != "" {
 		b, err := os.ReadFile(f.pinFile)

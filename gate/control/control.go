@@ -49,6 +49,52 @@ type Backend interface {
 	Peers(ctx context.Context) ([]Peer, error)
 }
 
+// Vault is the holders' names of a running gate. An error is a sentence for staff.
+type Vault interface {
+	// Find searches by the beginnings of words.
+	Find(ctx context.Context, query string) (Found, error)
+	// Unlock opens the names with the organiser's passphrase.
+	Unlock(ctx context.Context, passphrase string) error
+	// Lock forgets the key.
+	Lock(ctx context.Context) error
+}
+
+// Running is a gate that serves its lanes.
+type Running interface {
+	Backend
+	Vault
+}
+
+// Found is what a search by name gave. Scripts rely on the keys.
+type Found struct {
+	Matches []Match `json:"matches"` // by name; at most vault.FindMax
+	More    bool    `json:"more"`    // there are others: give more letters
+	Partial bool    `json:"partial"` // this gate has not got or read all names yet
+}
+
+// Match is a ticket with the person on it. Scripts rely on the keys.
+type Match struct {
+	TicketID  uuid.UUID `json:"ticket_id"`
+	Name      string    `json:"name"`
+	Email     string    `json:"email"`
+	Reference string    `json:"reference"`
+	Notes     string    `json:"notes"`
+	Type      string    `json:"ticket_type"`
+	// Status is the standing at central; empty for a ticket that is not on the list.
+	Status syncproto.Status `json:"status"`
+	// Admissions counts entries anywhere; Last is null before the first.
+	Admissions int   `json:"admissions"`
+	Inside     bool  `json:"inside"`
+	Last       *Used `json:"last"`
+}
+
+// Used is an admission.
+type Used struct {
+	At   time.Time `json:"at"`
+	Gate string    `json:"gate"`
+	Lane string    `json:"lane"`
+}
+
 // The values of Status.Central.
 const (
 	Online  = "online"
@@ -115,6 +161,10 @@ type Status struct {
 	// moment, empty when it may.
 	Leases   []Lease `json:"leases"`
 	SellsNot string  `json:"sells_not,omitempty"`
+	// Vault is none, locked or unlocked: whether holders are found by name here. Names
+	// is how many are.
+	Vault string `json:"vault"`
+	Names int    `json:"names"`
 }
 
 // Peer is another gate of the event, as this one sees it. Scripts rely on the

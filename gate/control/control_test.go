@@ -35,7 +35,21 @@ type gate struct {
 	journal error // after the lines
 	hold    chan struct{}
 	codes   chan []byte
+	found   Found
+	texts   chan string // queries and passphrases
 }
+
+func (g *gate) Find(_ context.Context, query string) (Found, error) {
+	g.texts <- query
+	return g.found, g.err
+}
+
+func (g *gate) Unlock(_ context.Context, passphrase string) error {
+	g.texts <- passphrase
+	return g.err
+}
+
+func (g *gate) Lock(context.Context) error { return g.err }
 
 func (g *gate) Status(context.Context) (Status, error) { return g.status, g.err }
 
@@ -63,7 +77,7 @@ func (g *gate) Journal(ctx context.Context, fn func(Line) error) error {
 // serve runs a gate's socket in dir until the test ends or stop is called.
 func serve(t *testing.T, dir string, g *gate) (c *Client, stop func()) {
 	t.Helper()
-	g.codes = make(chan []byte, 1)
+	g.codes, g.texts = make(chan []byte, 1), make(chan string, 1)
 	l, err := Listen(dir)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())

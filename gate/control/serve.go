@@ -35,7 +35,7 @@ type errorReply struct {
 // Serve answers on the socket of dir until ctx ends, then removes the socket and
 // returns nil. A socket that is there already is taken for the remains of a
 // killed gate, so the caller must hold the gate's lock on dir.
-func Serve(ctx context.Context, dir string, b Backend) error {
+func Serve(ctx context.Context, dir string, b Running) error {
 	l, err := Listen(dir)
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ func Listen(dir string) (*Listener, error) {
 func (l *Listener) Close() error { return errors.Join(l.socket.Close(), l.dir.close()) }
 
 // Serve answers until ctx ends, then closes l and returns nil.
-func (l *Listener) Serve(ctx context.Context, b Backend) error {
+func (l *Listener) Serve(ctx context.Context, b Running) error {
 	srv := &http.Server{
 		Handler: handler(b), ReadHeaderTimeout: headerWait, MaxHeaderBytes: headerBytesMax,
 		BaseContext: func(net.Listener) context.Context { return ctx },
@@ -89,7 +89,7 @@ func (l *Listener) Serve(ctx context.Context, b Backend) error {
 	return l.dir.close()
 }
 
-func handler(b Backend) http.Handler {
+func handler(b Running) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
 		s, err := b.Status(r.Context())
@@ -103,6 +103,7 @@ func handler(b Backend) http.Handler {
 	if s, ok := b.(Seller); ok {
 		mountSeller(mux, s)
 	}
+	mountVault(mux, b)
 	mux.HandleFunc("GET /journal", func(w http.ResponseWriter, r *http.Request) { stream(w, r, b) })
 	return mux
 }

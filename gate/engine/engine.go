@@ -274,6 +274,13 @@ func (g Gates) Device(id uuid.UUID) (syncproto.DeviceRecord, bool) {
 	return g.e.cfg.Node.Gates().Device(id)
 }
 
+// Standing is what the node knows of one ticket.
+func (e *Engine) Standing(no syncproto.TicketNo) node.Standing {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return node.StandingOf(e.cfg.Node, no)
+}
+
 // Trust is the bundle in force; nil before the first.
 func (e *Engine) Trust() *syncproto.TrustBundle {
 	e.mu.Lock()

@@ -70,6 +70,7 @@ type recordWriter struct {
 	ctx     context.Context // of the call that the writer lives in
 	ticket  *sql.Stmt
 	entry   *sql.Stmt
+	holder  *sql.Stmt
 	doc     *sql.Stmt
 	finding *sql.Stmt
 	at      int64 // log position, the rev of records that have none
@@ -97,6 +98,12 @@ func newRecordWriter(ctx context.Context, q tx, at int64) (*recordWriter, error)
 			ON CONFLICT (incarnation, seq) DO UPDATE
 			SET rev = excluded.rev, record = excluded.record, sum = excluded.sum
 			WHERE (excluded.rev, excluded.record) > (entry.rev, entry.record)`},
+		{&w.holder, `
+			INSERT INTO holder (number, rev, box)
+			VALUES (?, ?, ?)
+			ON CONFLICT (number) DO UPDATE
+			SET rev = excluded.rev, box = excluded.box
+			WHERE (excluded.rev, excluded.box) > (holder.rev, holder.box)`},
 		{&w.doc, `
 			INSERT INTO document (kind, key, rev, record, sum)
 			VALUES (?, ?, ?, ?, ?)
@@ -135,10 +142,14 @@ func (w *recordWriter) add(rec *syncproto.Record) error {
 		return w.addDocument(rec, rec.Lease.ID.String(), rec.Lease.Rev)
 	case rec.Kind == syncproto.RecordFinding && rec.Finding != nil:
 		return w.addFinding(rec)
+	case rec.Kind == syncproto.RecordHolder && rec.Holder != nil:
+		return w.addHolder(rec.Holder)
+	case rec.Kind == syncproto.RecordVault && rec.Vault != nil:
+		return w.addDocument(rec, "", rec.Vault.Rev)
 	}
 	switch rec.Kind {
 	case syncproto.RecordTicket, syncproto.RecordEntry, syncproto.RecordRules, syncproto.RecordDevice, syncproto.RecordTrust,
-		syncproto.RecordLease, syncproto.RecordFinding:
+		syncproto.RecordLease, syncproto.RecordFinding, syncproto.RecordHolder, syncproto.RecordVault:
 		return fmt.Errorf("%w: %s record without its content", ErrRecord, rec.Kind)
 	}
 	w.skipped++

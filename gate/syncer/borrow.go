@@ -109,7 +109,7 @@ func (s loader) stock(ctx context.Context) error {
 		return err
 	}
 	for _, c := range m.Chunks {
-		if _, err := s.chunk(ctx, c); err != nil {
+		if _, err := chunkOf(ctx, s.from, s.cfg.ChunkDir, c); err != nil {
 			return err
 		}
 	}

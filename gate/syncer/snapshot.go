@@ -109,7 +109,7 @@ func (s loader) parse(ctx context.Context, m *syncproto.Manifest, batches chan<-
 		}
 	}
 	for _, c := range m.Chunks {
-		body, err := s.chunk(ctx, c)
+		body, err := chunkOf(ctx, s.from, s.cfg.ChunkDir, c)
 		if err != nil {
 			return err
 		}
@@ -141,17 +141,18 @@ func kept(rec *syncproto.Record) syncproto.Record {
 	return out
 }
 
-// chunk takes a chunk from an earlier attempt, or from where the snapshot is.
-func (s loader) chunk(ctx context.Context, c syncproto.Chunk) ([]byte, error) {
-	path := filepath.Join(s.cfg.ChunkDir, shelf.ChunkName(c.Hash))
+// chunkOf takes a chunk from an earlier attempt, whose chunks are in dir, or from
+// where the snapshot is.
+func chunkOf(ctx context.Context, from source, dir string, c syncproto.Chunk) ([]byte, error) {
+	path := filepath.Join(dir, shelf.ChunkName(c.Hash))
 	if body, err := os.ReadFile(path); err == nil && sha256.Sum256(body) == c.Hash {
 		return body, nil
 	}
-	body, err := s.from.Blob(ctx, c.Hash)
+	body, err := from.Blob(ctx, c.Hash)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(s.cfg.ChunkDir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("keep snapshot chunk: %w", err)
 	}
 	if err := renameio.WriteFile(path, body, 0o600); err != nil {
@@ -174,6 +175,7 @@ func (s *Syncer) swap(ctx context.Context, build *replica.Build, pos replica.Pos
 		}
 		r, err := replica.Open(ctx, s.cfg.ReplicaConfig)
 		s.replica = r
+		s.Holders.renewed()
 		result <- err
 	})
 	select {

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,20 @@ type Journal interface {
 // *carry.Store is one.
 type Carried interface {
 	Range(ctx context.Context, inc uuid.UUID, first uint64) (syncproto.PushRequest, error)
+}
+
+// Vault opens the holders that the syncer stores; *vault.Vault is one, but for
+// Deliver, which has to unseal. Its methods must not block for long.
+type Vault interface {
+	// Deliver takes an event's vault key as central sealed it to this gate.
+	Deliver(sealed []byte)
+	// Renew is told that the replica is another file, whether it has holders, and
+	// whether it has all of them.
+	Renew(held, whole bool)
+	// Learn takes records that the replica has stored.
+	Learn(records []syncproto.Record)
+	// Whole is told that the replica has all holders now.
+	Whole()
 }
 
 // Config is what a Syncer is made of. Everything is required unless it says
@@ -69,8 +84,12 @@ type Config struct {
 	Ratchet     func() string
 	// SaveWithdrawn keeps why central withdrew this gate; empty if it took it back.
 	SaveWithdrawn func(string) error
-	Now           func() time.Time
-	Logger        *slog.Logger
+	// Vault opens holders. Defaults to none: they are stored, and stay closed.
+	Vault Vault
+	// Jitter gives numbers in [0, 1) for back-off. Defaults to math/rand/v2.
+	Jitter func() float64
+	Now    func() time.Time
+	Logger *slog.Logger
 	// Timeout bounds one exchange, a long poll's wait not counted. Defaults to
 	// DefaultTimeout.
 	Timeout time.Duration
@@ -95,6 +114,9 @@ const callsMax = node.CallKinds
 
 // Syncer is made by New and works while Run does.
 type Syncer struct {
+	// Holders are the people on the tickets.
+	Holders *Holders
+
 	cfg     Config
 	calls   chan node.Call
 	stores  chan func(context.Context)
@@ -109,10 +131,18 @@ func New(cfg Config) *Syncer {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = DefaultTimeout
 	}
-	return &Syncer{
+	if cfg.Jitter == nil {
+		cfg.Jitter = rand.Float64
+	}
+	if cfg.Vault == nil {
+		cfg.Vault = noVault{}
+	}
+	s := &Syncer{
 		cfg: cfg, replica: cfg.Replica, done: make(chan struct{}),
 		calls: make(chan node.Call, callsMax), stores: make(chan func(context.Context), storesMax),
 	}
+	s.Holders = &Holders{s: s, want: make(chan struct{}, 1)}
+	return s
 }
 
 // Act takes what a step asks for. After Run has ended it does nothing.
@@ -161,6 +191,7 @@ func (s *Syncer) apply(ctx context.Context, p *syncproto.Page) {
 	err := s.replica.Apply(ctx, p)
 	if err == nil {
 		s.shelve(p)
+		s.cfg.Vault.Learn(p.Records)
 	}
 	if err == nil || ctx.Err() != nil {
 		return
@@ -179,6 +210,7 @@ func (s *Syncer) Run(ctx context.Context) error {
 	if s.cfg.Shelf != nil {
 		wg.Go(func() { s.restock(ctx) })
 	}
+	wg.Go(func() { s.Holders.bring(ctx) })
 	for {
 		select {
 		case <-ctx.Done():
@@ -261,6 +293,11 @@ func (s *Syncer) exchange(ctx context.Context, c node.Call, a *node.Answer) erro
 		req.Ratchet = s.cfg.Ratchet()
 		r, err := s.cfg.Client.Hello(ctx, req)
 		a.Hello = &r
+		if err == nil && len(r.VaultKey) > 0 {
+			// In the order of what is kept of central's answers: one that withdrew this
+			// gate must not come after one that greets it.
+			s.store(func(context.Context) { s.cfg.Vault.Deliver(r.VaultKey) })
+		}
 		return err
 	case node.CallSnapshot:
 		loaded, err := loader{s, s.cfg.Client}.load(ctx, s.cfg.Now().UnixMilli())
