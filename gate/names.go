@@ -110,6 +110,15 @@ func (b backend) match(ctx context.Context, s *session, no syncproto.TicketNo) (
 	return m, true, nil
 }
 
+// names is the search on the staff page.
+type names struct{ backend }
+
+// Vault implements screen.Names.
+func (n names) Vault() string {
+	state, _ := n.g.vault.State()
+	return state
+}
+
 // Unlock implements control.Vault.
 func (b backend) Unlock(ctx context.Context, passphrase string) error {
 	return b.g.vault.UnlockWith(ctx, passphrase)

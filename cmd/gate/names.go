@@ -109,12 +109,12 @@ func standing(m control.Match) string {
 	case m.Admissions == 0:
 		text += ", not used"
 	case m.Inside:
-		text += ", inside"
+		text += ", inside since"
 	default:
-		text += ", used"
+		text += ", used, last"
 	}
 	if m.Last != nil {
-		text += fmt.Sprintf(" since %s (gate %s, lane %s)", m.Last.At.Local().Format("Mon 15:04:05"), m.Last.Gate, m.Last.Lane)
+		text += fmt.Sprintf(" %s (gate %s, lane %s)", m.Last.At.Local().Format("Mon 15:04:05"), m.Last.Gate, m.Last.Lane)
 	}
 	return text
 }

@@ -186,9 +186,12 @@ func (s *Screen) signIn(c echo.Context) error {
 	return c.Redirect(http.StatusSeeOther, page.Next)
 }
 
-// nextOf is where to go after signing in: one of our lanes, else the list. It
-// must not lead to another site.
+// nextOf is where to go after signing in: one of our lanes, the search, else the
+// list. It must not lead to another site.
 func nextOf(path string) string {
+	if path == "/find" {
+		return path
+	}
 	if u, err := url.Parse(path); err != nil || u.Host != "" || u.Scheme != "" || !strings.HasPrefix(u.EscapedPath(), "/lane/") {
 		return "/"
 	}

@@ -21,7 +21,7 @@ const refresh = time.Second
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 // views are the pages' templates, all parsed when the program starts.
-type views struct{ lanes, lane, findings, signIn, message *template.Template }
+type views struct{ lanes, lane, find, findings, signIn, message *template.Template }
 
 type lanesPage struct {
 	Gate     string
@@ -55,7 +55,7 @@ func newViews(a *assets) (views, error) {
 	for _, p := range []struct {
 		into **template.Template
 		file string
-	}{{&v.lanes, "lanes.html"}, {&v.lane, "lane.html"}, {&v.findings, "findings.html"}, {&v.signIn, "sign-in.html"}, {&v.message, "message.html"}} {
+	}{{&v.lanes, "lanes.html"}, {&v.lane, "lane.html"}, {&v.find, "find.html"}, {&v.findings, "findings.html"}, {&v.signIn, "sign-in.html"}, {&v.message, "message.html"}} {
 		t, err := template.New("layout.html").Funcs(template.FuncMap{"asset": a.url}).ParseFS(files, "web/layout.html", "web/"+p.file)
 		if err != nil {
 			return v, fmt.Errorf("template %s: %w", p.file, err)

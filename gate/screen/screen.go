@@ -54,6 +54,8 @@ type Config struct {
 	Gate     Gate
 	GateName string
 	Now      func() time.Time
+	// Names finds guests by name. Defaults to a gate that holds none.
+	Names Names
 	// Logger hears of sign-ins and lock-outs. Defaults to discarding.
 	Logger *slog.Logger
 	// PIN is what staff sign in with. Without one the pages are served to this
@@ -115,6 +117,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Location == nil {
 		c.Location = time.Local
+	}
+	if c.Names == nil {
+		c.Names = noNames{}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -199,7 +204,7 @@ func (s *Screen) Close() { s.close() }
 func (s *Screen) Clients() int { return s.seats.count() }
 
 // Mount adds the pages: / lists the lanes, /lane/NAME is a lane and
-// /lane/NAME/stream its answers, /findings lists what is to be looked into,
+// /lane/NAME/stream its answers, /find finds a guest, /findings lists what is to be looked into,
 // /sign-in asks for the PIN.
 func (s *Screen) Mount(e *echo.Echo) {
 	staff := []echo.MiddlewareFunc{secure, s.guard}
@@ -207,6 +212,9 @@ func (s *Screen) Mount(e *echo.Echo) {
 	e.GET("/lane/:name", s.page, staff...)
 	e.GET("/lane/:name/stream", s.stream, staff...)
 	e.GET("/findings", findingList{s.cfg, s.views.findings}.show, staff...)
+	desk := desk{s}
+	e.GET("/find", desk.ask, secure, s.guard, desk.private)
+	e.POST("/find", desk.find, secure, s.guard, desk.private)
 	e.GET("/sign-in", s.askPIN, secure)
 	e.POST("/sign-in", s.signIn, secure)
 	e.GET("/screen/:hash/:file", s.assets.serve, secure)
