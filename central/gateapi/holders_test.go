@@ -52,7 +52,7 @@ func TestHoldersReachAGateSealed(t *testing.T) {
 	require.NoError(t, err)
 	who, err := cipher.Open(found[0].No, found[0].Rev, found[0].Box)
 	require.NoError(t, err)
-	require.Equal(t, holder.Holder{Reference: "R2", Name: "Zebulon"}, who)
+	require.Equal(t, holder.Holder{Reference: "R-2", Name: "Zebulon"}, who)
 
 	other := b.createEvent(t, syncprototest.Rules("Other"))
 	_, err = client.Holders(t.Context(), other.Stream, 0)
