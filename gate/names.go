@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"gatehouse/gate/control"
+	"gatehouse/gate/engine"
 	"gatehouse/gate/replica"
 	"gatehouse/gate/vault"
 	"gatehouse/syncproto"
@@ -99,7 +100,7 @@ func (b backend) match(ctx context.Context, s *session, no syncproto.TicketNo) (
 	if err != nil {
 		return m, false, fmt.Errorf("the holder of ticket %d cannot be read: %w", no, err)
 	}
-	st := s.engine.Standing(no)
+	st := engine.StandingOf(s.engine, no)
 	m = control.Match{
 		TicketID: syncproto.TicketID(b.g.id.Stream, no), Name: h.Name, Email: h.Email, Reference: h.Reference, Notes: h.Notes,
 		Type: st.Type, Status: st.Status, Admissions: st.Admissions, Inside: st.Inside,

@@ -128,7 +128,7 @@ func New(cfg Config) (*API, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	server, err := wire.NewServer(wire.ServerConfig{Service: newService(cfg), Now: cfg.Now, Logger: cfg.Logger})
+	server, err := wire.NewServer(wire.ServerConfig{Service: withHolders{newService(cfg)}, Now: cfg.Now, Logger: cfg.Logger})
 	if err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ func TestHoldersReachAGateSealed(t *testing.T) {
 	}
 	require.NotEmpty(t, hello("a").VaultKey)
 
-	m, err := client.Holders(t.Context(), reply.Stream, 0)
+	m, err := wire.Holders(t.Context(), client, reply.Stream, 0)
 	require.NoError(t, err)
 	var found []syncproto.HolderRecord
 	for _, c := range m.Chunks {
@@ -55,7 +55,7 @@ func TestHoldersReachAGateSealed(t *testing.T) {
 	require.Equal(t, holder.Holder{Reference: "R-2", Name: "Zebulon"}, who)
 
 	other := b.createEvent(t, syncprototest.Rules("Other"))
-	_, err = client.Holders(t.Context(), other.Stream, 0)
+	_, err = wire.Holders(t.Context(), client, other.Stream, 0)
 	require.Equal(t, syncproto.CodeForbidden, syncproto.AsError(err).Code)
 
 	hello("b")

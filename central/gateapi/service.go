@@ -30,10 +30,7 @@ type service struct {
 	streams map[uuid.UUID]uuid.UUID // by device; neither a gate's event nor its stream ever changes
 }
 
-var (
-	_ wire.Service       = (*service)(nil)
-	_ wire.HolderService = (*service)(nil)
-)
+var _ wire.Service = (*service)(nil)
 
 func newService(cfg Config) *service {
 	return &service{cfg: cfg, meters: newMeters(cfg.DeviceRate, cfg.DeviceBurst), streams: map[uuid.UUID]uuid.UUID{}}
@@ -101,20 +98,11 @@ func (s *service) Hello(ctx context.Context, device uuid.UUID, req syncproto.Hel
 	if reply.HashKey, err = s.cfg.Gates.SealedHashKey(ctx, session.Device); err != nil {
 		return syncproto.HelloReply{}, err
 	}
-	if reply.VaultKey, err = s.vaultKey(ctx, session.Device); err != nil {
+	if reply.VaultKey, err = vaultKey(ctx, s.cfg.Vault, session.Device); err != nil {
 		return syncproto.HelloReply{}, err
 	}
 	reply.ServerMS = s.cfg.Now().UnixMilli()
 	return reply, nil
-}
-
-// vaultKey is what a gate opens its holders with. One in quarantine gets none: it
-// may be a copy in somebody's hands, and goes on admitting without names.
-func (s *service) vaultKey(ctx context.Context, d fleet.Device) ([]byte, error) {
-	if s.cfg.Vault == nil || d.Quarantined() {
-		return nil, nil
-	}
-	return s.cfg.Vault.SealTo(ctx, d.Event, d.BoxKey)
 }
 
 // spread is over how many milliseconds the gates of an event come back.
@@ -138,14 +126,6 @@ func (s *service) Manifest(ctx context.Context, device, stream uuid.UUID) (syncp
 		return syncproto.Manifest{}, err
 	}
 	return s.cfg.Roster.Manifest(ctx, stream)
-}
-
-// Holders implements wire.HolderService.
-func (s *service) Holders(ctx context.Context, device, stream uuid.UUID, seq int64) (syncproto.Manifest, error) {
-	if err := s.admitTo(ctx, device, stream); err != nil {
-		return syncproto.Manifest{}, err
-	}
-	return s.cfg.Roster.Holders(ctx, stream, seq)
 }
 
 // Blob implements wire.Service.

@@ -274,8 +274,8 @@ func (g Gates) Device(id uuid.UUID) (syncproto.DeviceRecord, bool) {
 	return g.e.cfg.Node.Gates().Device(id)
 }
 
-// Standing is what the node knows of one ticket.
-func (e *Engine) Standing(no syncproto.TicketNo) node.Standing {
+// StandingOf is what an engine's node knows of one ticket.
+func StandingOf(e *Engine, no syncproto.TicketNo) node.Standing {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return node.StandingOf(e.cfg.Node, no)

@@ -190,7 +190,7 @@ func (h *Holders) fetch(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, snapshotMax)
 	defer cancel()
 	start := h.s.cfg.Now()
-	m, err := h.s.cfg.Client.Holders(ctx, h.s.cfg.Stream, seq)
+	m, err := wire.Holders(ctx, h.s.cfg.Client, h.s.cfg.Stream, seq)
 	if refusal := syncproto.AsError(err); refusal != nil && refusal.Code == syncproto.CodeNotFound {
 		return fmt.Errorf("%w: %w", errAbsent, err)
 	}

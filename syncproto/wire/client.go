@@ -171,20 +171,21 @@ func vouched(err error, bundle *syncproto.TrustBundle, root syncproto.Hash) *syn
 
 // Manifest asks for a snapshot of a stream and verifies its signature.
 func (c *Client) Manifest(ctx context.Context, stream uuid.UUID) (syncproto.Manifest, error) {
-	return c.manifest(ctx, stream, PathSnapshot+stream.String())
+	return manifestAt(ctx, c, stream, PathSnapshot+stream.String())
 }
 
 // Holders asks for a snapshot of the sealed holders of a stream, at seq or later,
 // and verifies its signature. One that is older is refused as [syncproto.ErrUntrusted].
-func (c *Client) Holders(ctx context.Context, stream uuid.UUID, seq int64) (syncproto.Manifest, error) {
-	m, err := c.manifest(ctx, stream, PathHolders+stream.String()+"?seq="+strconv.FormatInt(seq, 10))
+// It is a function because who has a Client only need not know of holders.
+func Holders(ctx context.Context, c *Client, stream uuid.UUID, seq int64) (syncproto.Manifest, error) {
+	m, err := manifestAt(ctx, c, stream, PathHolders+stream.String()+"?seq="+strconv.FormatInt(seq, 10))
 	if err == nil && m.Seq < seq {
 		return syncproto.Manifest{}, fmt.Errorf("holders at %d where %d was asked for: %w", m.Seq, seq, syncproto.ErrUntrusted)
 	}
 	return m, err
 }
 
-func (c *Client) manifest(ctx context.Context, stream uuid.UUID, target string) (syncproto.Manifest, error) {
+func manifestAt(ctx context.Context, c *Client, stream uuid.UUID, target string) (syncproto.Manifest, error) {
 	var m syncproto.Manifest
 	raw, err := c.call(ctx, c.signed(http.MethodGet, target, nil))
 	if err != nil {
