@@ -42,6 +42,7 @@ type Engine struct {
 	cfg    Config
 	mu     sync.Mutex
 	held   waits
+	notes  sync.WaitGroup
 	wake   chan time.Time
 	broken chan struct{}
 	once   sync.Once
@@ -147,10 +148,34 @@ func (e *Engine) step(now time.Time, in node.Input, look func(*node.Output)) (ou
 	if out.Journal {
 		pending, err = e.cfg.Journal.Append(out.Entry)
 	}
+	if len(out.Notes) > 0 && err == nil {
+		err = e.note(out.Notes)
+	}
 	for i := range out.Settled {
 		e.held.settle(&out.Settled[i], e.cfg.Journal)
 	}
 	return out, pending, err
+}
+
+// note appends entries that nobody waits for, and tells the node when they are
+// durable.
+func (e *Engine) note(entries []syncproto.Entry) error {
+	var last *journal.Pending
+	for i := range entries {
+		var err error
+		if last, err = e.cfg.Journal.Append(entries[i]); err != nil {
+			return err
+		}
+	}
+	e.notes.Go(func() {
+		entry, err := last.Wait(context.Background())
+		if err != nil {
+			e.fail(err)
+			return
+		}
+		e.Feed(node.Durable{Seq: entry.Seq})
+	})
+	return nil
 }
 
 // fail stops everything that depends on the journal.
@@ -195,7 +220,8 @@ func (e *Engine) act(out node.Output) {
 	e.cfg.Act(out)
 }
 
-// setWake leaves the newest time in the channel of one.
+// setWake leaves the earliest time in the channel of one: a step that was taken
+// before another one may come here after it.
 func (e *Engine) setWake(at time.Time) {
 	for {
 		select {
@@ -204,24 +230,35 @@ func (e *Engine) setWake(at time.Time) {
 		default:
 		}
 		select {
-		case <-e.wake:
+		case earlier := <-e.wake:
+			if earlier.Before(at) {
+				at = earlier
+			}
 		default:
 		}
 	}
 }
 
-// Run gives the node its ticks until ctx ends.
+// Run gives the node its ticks until ctx ends, none later than it was asked for;
+// one too many does no harm. Before it returns, the node has heard what became of
+// its notes.
 func (e *Engine) Run(ctx context.Context) error {
+	defer e.notes.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	due := e.cfg.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-timer.C:
+			due = time.Time{}
 			e.Feed(node.Tick{})
 		case at := <-e.wake:
-			timer.Reset(max(0, at.Sub(e.cfg.Now())))
+			if now := e.cfg.Now(); due.IsZero() || at.Before(due) || due.Before(now) {
+				due = at
+				timer.Reset(max(0, at.Sub(now)))
+			}
 		}
 	}
 }

@@ -119,6 +119,9 @@ func (l *link) take(now time.Time, p *syncproto.Page, n *Node, out *Output) {
 func (n *Node) Own(e *syncproto.Entry) {
 	n.link.tally.owned(n.link.journal, e)
 	n.know.learn(&syncproto.EntryRecord{Entry: *e, Device: n.cfg.Device}, false)
+	if e.Kind == syncproto.KindNote {
+		n.homes.recall(e)
+	}
 }
 
 // Restore takes a whole roster in place of the current one. Facts are kept and

@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 	"time"
 
@@ -182,7 +183,7 @@ func (c *courier) told(now time.Time, from uuid.UUID, req *syncproto.PushRequest
 	if last > have && (req.First <= have+1 || asked) {
 		k.have = last
 		c.keep(k, req, out)
-		c.void(k)
+		c.void(now, k, out)
 	}
 	if asked && k.offered > last {
 		c.want(now, from, k, syncproto.Chain{First: k.have + 1, Last: k.offered}, out)
@@ -214,7 +215,7 @@ func (c *courier) hear(now time.Time, req *syncproto.PushRequest, have uint64, o
 		if e.Kind == syncproto.KindGenesis && !e.Of.IsZero() {
 			if parent := c.of(req.Device, e.Of.Incarnation); parent != nil {
 				parent.end = e.Of.Seq
-				c.void(parent)
+				c.void(now, parent, out)
 			}
 		}
 		_, known := know.history[e.Ticket].find(e.Ref())
@@ -241,12 +242,18 @@ func (n *Node) Hear(req *syncproto.PushRequest) {
 
 // void forgets claims of an incarnation that has ended and is known to its end:
 // what they claimed did not happen.
-func (c *courier) void(k *chain) {
+func (c *courier) void(now time.Time, k *chain, out *Output) {
 	if k.end == 0 || k.have < k.end {
 		return
 	}
-	for _, h := range c.n.know.history {
-		h.drop(func(cl *claim) bool { return cl.device == k.device && cl.inc == k.inc })
+	for _, no := range slices.Sorted(maps.Keys(c.n.know.history)) {
+		c.n.know.history[no].drop(func(cl *claim) bool {
+			if cl.device != k.device || cl.inc != k.inc {
+				return false
+			}
+			c.n.homes.end(now, no, cl, out)
+			return true
+		})
 	}
 }
 

@@ -116,16 +116,20 @@ func (c *claims) claimed(now time.Time, from uuid.UUID, p *peer, k *syncproto.Cl
 	}
 	keep := c.kept(now, from, k)
 	if k.Ask {
-		b := &bound{t: k.T, device: from}
-		if n.know.policy.Partition == syncproto.PartitionHome && n.know.isHome(k.Ticket, n.clock.correct(now)) {
-			// The home is asked in turn, and what it has granted it grants to nobody else.
-			b, keep.until = nil, time.Time{}
+		b, home := &bound{t: k.T, device: from}, n.homes.asked(now, k)
+		if home {
+			b, keep.until = nil, time.Time{} // what a home has granted it grants to nobody else
 		}
 		if v := n.know.verdict(now, k, b); !v.Allowed() && !v.Of.IsZero() {
 			c.object(from, k, v, out)
 			return
 		}
-		out.send(from, syncproto.PeerMessage{Answer: &syncproto.ClaimAnswer{ID: k.ID, OK: true}})
+		ok := syncproto.PeerMessage{Answer: &syncproto.ClaimAnswer{ID: k.ID, OK: true}}
+		if home {
+			n.homes.grant(now, &keep, k, ok, out)
+		} else {
+			out.send(from, ok)
+		}
 	}
 	p.claims++
 	c.lapses = append(c.lapses, lapse{device: from, ticket: k.Ticket, at: now.Add(n.mesh.timing.ClaimTTL)})
@@ -142,8 +146,14 @@ func (c *claims) object(to uuid.UUID, k *syncproto.Claim, v admission.Verdict, o
 }
 
 // released forgets a claim that came to nothing.
-func (c *claims) released(from uuid.UUID, r *syncproto.Release) {
-	c.n.know.history[r.Ticket].drop(func(k *claim) bool { return k.device == from && k.id == r.ID })
+func (c *claims) released(now time.Time, from uuid.UUID, r *syncproto.Release, out *Output) {
+	c.n.know.history[r.Ticket].drop(func(k *claim) bool {
+		if k.device != from || k.id != r.ID {
+			return false
+		}
+		c.n.homes.end(now, r.Ticket, k, out)
+		return true
+	})
 }
 
 // verdict decides on a claim as far as usage goes: rights and hours are the

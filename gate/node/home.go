@@ -4,12 +4,96 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"gatehouse/syncproto"
+	"gatehouse/syncproto/admission"
 )
+
+// homes is this gate as the home of tickets. What it grants to another gate it
+// writes down before it says so, and when it came to nothing as well: a home that
+// forgot over a restart would grant the ticket twice.
+type homes struct {
+	n       *Node
+	waiting []granted
+}
+
+// granted is an answer that waits for the disk.
+type granted struct {
+	seq uint64
+	to  uuid.UUID
+	msg syncproto.PeerMessage
+}
+
+// The notes of a home. The claim's time is part of the first, because an entry of
+// the claimant ends the claim if it is not older.
+const (
+	noteGranted = "home granted "
+	noteEnded   = "home grant ended"
+)
+
+// asked reports whether a claim asks this gate as its ticket's home.
+func (h *homes) asked(now time.Time, k *syncproto.Claim) bool {
+	return h.n.know.policy.Partition == syncproto.PartitionHome && h.n.know.isHome(k.Ticket, h.n.clock.correct(now))
+}
+
+// grant notes a grant; the answer leaves when the note is durable.
+func (h *homes) grant(now time.Time, k *claim, asked *syncproto.Claim, answer syncproto.PeerMessage, out *Output) {
+	e := h.note(now, asked.Ticket, k, noteGranted+strconv.FormatUint(uint64(asked.T), 10))
+	e.Zone, e.Lane = asked.Zone, asked.Lane
+	out.Notes = append(out.Notes, e)
+	h.waiting = append(h.waiting, granted{seq: e.Seq, to: k.device, msg: answer})
+}
+
+// end notes that a grant came to nothing.
+func (h *homes) end(now time.Time, no syncproto.TicketNo, k *claim, out *Output) {
+	if k.until.IsZero() && k.device != h.n.cfg.Device {
+		out.Notes = append(out.Notes, h.note(now, no, k, noteEnded))
+	}
+}
+
+func (h *homes) note(now time.Time, no syncproto.TicketNo, k *claim, text string) syncproto.Entry {
+	return stamped(h.n, now, syncproto.Entry{
+		Kind: syncproto.KindNote, Ticket: no, Of: syncproto.Ref{Incarnation: k.inc, Seq: k.id}, By: k.device.String(), Note: text,
+	})
+}
+
+// durable sends the answers whose notes are on the disk.
+func (h *homes) durable(seq uint64, out *Output) {
+	for len(h.waiting) > 0 && h.waiting[0].seq <= seq {
+		out.send(h.waiting[0].to, h.waiting[0].msg)
+		h.waiting = h.waiting[1:]
+	}
+}
+
+// recall takes a note of this gate's journal, at start: what was granted and has
+// not ended still is.
+func (h *homes) recall(e *syncproto.Entry) {
+	device, err := uuid.Parse(e.By)
+	if err != nil {
+		return
+	}
+	if e.Note == noteEnded {
+		h.n.know.history[e.Ticket].drop(func(k *claim) bool { return k.device == device && k.inc == e.Of.Incarnation && k.id == e.Of.Seq })
+		return
+	}
+	text, ok := strings.CutPrefix(e.Note, noteGranted)
+	t, err := strconv.ParseUint(text, 10, 64)
+	if !ok || err != nil {
+		return
+	}
+	h.n.know.historyOf(e.Ticket).put(claim{
+		device: device, inc: e.Of.Incarnation, id: e.Of.Seq, lane: e.Lane,
+		fact: admission.Fact{
+			Ref: syncproto.Ref{Incarnation: device, Seq: e.Of.Seq}, T: syncproto.HLC(t), MS: e.At + e.OffsetMS, ErrMS: e.ErrMS,
+			Kind: syncproto.KindAdmit, Zone: e.Zone,
+		},
+	})
+}
 
 // homeMargin is how far from the change of a gate's standing no ticket moves: the
 // clocks of gates may be that far apart.

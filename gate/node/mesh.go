@@ -194,7 +194,7 @@ func (m *mesh) said(now time.Time, in PeerSaid, n *Node, out *Output) {
 	case msg.Answer != nil:
 		n.council.answered(now, in.From, msg.Answer, out)
 	case msg.Release != nil:
-		n.claims.released(in.From, msg.Release)
+		n.claims.released(now, in.From, msg.Release, out)
 	case msg.Vector != nil:
 		p.say(now, msg.Vector.Online)
 		p.place(now, msg.Vector.Cursor, &n.link)
@@ -241,6 +241,7 @@ func (m *mesh) next(now time.Time, n *Node, out *Output) {
 // durable gives out what the disk has taken.
 func (m *mesh) durable(n *Node, seq uint64, out *Output) {
 	n.claims.durable(seq)
+	n.homes.durable(seq, out)
 	if m.on && seq > m.spread {
 		out.Ranges = append(out.Ranges, PeerRange{Incarnation: n.cfg.Incarnation, First: m.spread + 1, Upto: seq})
 		m.spread = seq

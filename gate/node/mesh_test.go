@@ -240,6 +240,35 @@ func TestWhatAHomeGrantedItGrantsToNobodyElse(t *testing.T) {
 	require.Equal(t, node.Admit, b.present(no).Decision, "the end of the incarnation is known, and there is no entry")
 }
 
+// A home that was switched off and on in the middle of a partition has not
+// forgotten what it granted before, nor that a grant came to nothing.
+func TestAHomeRemembersItsGrants(t *testing.T) {
+	v := newVenue(t, 2, home)
+	no := away(t, v)
+	a, b := v.gates[0], v.gates[1]
+	b.slow = true
+	_, token := a.scan(no)
+	v.deliver()
+	require.Empty(t, a.answers, "the grant is not on the disk yet")
+	b.sync()
+	v.deliver()
+	require.Equal(t, node.Admit, a.answers[token].Decision.Decision)
+	v.part([]int{0}, []int{1})
+	b.boot(2, home)
+	require.Equal(t, syncproto.ReasonDuplicate, b.present(no).Reason)
+
+	v = newVenue(t, 2, home)
+	no = away(t, v)
+	a, b = v.gates[0], v.gates[1]
+	a.scan(no)
+	v.deliver()
+	a.step(node.JournalBroken{})
+	v.deliver()
+	v.part([]int{0}, []int{1})
+	b.boot(2, home)
+	require.Equal(t, node.Admit, b.present(no).Decision)
+}
+
 func TestAHomeThatDoesNotAnswerIsNotReplaced(t *testing.T) {
 	v := newVenue(t, 2, home)
 	no := away(t, v)

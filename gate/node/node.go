@@ -127,6 +127,7 @@ type Node struct {
 
 	mesh    mesh
 	claims  claims
+	homes   homes
 	council council
 	courier courier
 	alarms  alarms
@@ -164,6 +165,7 @@ func New(cfg Config) (*Node, error) {
 		link: newLink(cfg),
 		mesh: newMesh(cfg),
 	}
+	n.homes.n = n
 	n.claims.n, n.council.n, n.alarms.n, n.courier = n, n, n, newCourier(n, cfg.Carried)
 	if cfg.Withdrawn != "" {
 		n.locked, n.link.fault = true, withdrawn(cfg.Withdrawn)
@@ -226,6 +228,9 @@ type Output struct {
 	Sale    Sale
 	Journal bool
 	Entry   syncproto.Entry
+	// Notes are entries to append after Entry and before those of Settled, in their
+	// order. Nobody is shown anything for them, but their Durable is waited for.
+	Notes []syncproto.Entry
 	// Held, when not zero, says that the Scan waits for peers: its answer comes as
 	// one of Settled, in the output of a later step.
 	Held    uint64
@@ -274,6 +279,7 @@ func (n *Node) Step(now time.Time, in Input) Output {
 	case JournalBroken:
 		n.broken = true
 		n.claims.retract(&out)
+		n.homes.waiting = nil
 	case ReplicaLost:
 		n.link.needSnapshot = true
 	case Shown:

@@ -32,7 +32,8 @@ type box struct {
 	inc     uuid.UUID
 	n       *node.Node
 	journal []syncproto.Entry
-	synced  int // entries that are durable
+	synced  int  // entries that are durable
+	slow    bool // a note is durable when the test says so, and not at once
 	carried []syncproto.PushRequest
 	dropped []syncproto.Ref
 	outbox  map[int][]syncproto.PeerMessage
@@ -131,6 +132,9 @@ func (b *box) step(in node.Input) node.Output {
 	if out.Journal {
 		b.append(out.Entry)
 	}
+	for _, e := range out.Notes {
+		b.append(e)
+	}
 	for _, s := range out.Settled {
 		if s.Journal {
 			b.append(s.Entry)
@@ -149,6 +153,9 @@ func (b *box) step(in node.Input) node.Output {
 	b.dropped = append(b.dropped, out.Drop...)
 	b.alarms = append(b.alarms, out.Alarms...)
 	b.calls = append(b.calls, out.Calls...)
+	if len(out.Notes) > 0 && !b.slow {
+		b.sync()
+	}
 	return out
 }
 
