@@ -43,7 +43,8 @@ type Engine struct {
 	mu     sync.Mutex
 	held   waits
 	notes  sync.WaitGroup
-	wake   chan time.Time
+	ended  bool // Run is over: nobody waits for notes any more
+	ticks  ticks
 	broken chan struct{}
 	once   sync.Once
 	cause  error
@@ -58,7 +59,7 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.Send == nil {
 		cfg.Send = func([]node.PeerSend) {}
 	}
-	return &Engine{cfg: cfg, held: waits{}, wake: make(chan time.Time, 1), broken: make(chan struct{})}, nil
+	return &Engine{cfg: cfg, held: waits{}, ticks: make(ticks, 1), broken: make(chan struct{})}, nil
 }
 
 // Result is an answered scan. Durable is the time from the read to the answer,
@@ -167,6 +168,9 @@ func (e *Engine) note(entries []syncproto.Entry) error {
 			return err
 		}
 	}
+	if e.ended {
+		return nil // the journal writes them before it is closed
+	}
 	e.notes.Go(func() {
 		entry, err := last.Wait(context.Background())
 		if err != nil {
@@ -215,52 +219,20 @@ func (e *Engine) Feed(in node.Input) {
 
 func (e *Engine) act(out node.Output) {
 	if !out.Wake.IsZero() {
-		e.setWake(out.Wake)
+		e.ticks.set(out.Wake)
 	}
 	e.cfg.Act(out)
 }
 
-// setWake leaves the earliest time in the channel of one: a step that was taken
-// before another one may come here after it.
-func (e *Engine) setWake(at time.Time) {
-	for {
-		select {
-		case e.wake <- at:
-			return
-		default:
-		}
-		select {
-		case earlier := <-e.wake:
-			if earlier.Before(at) {
-				at = earlier
-			}
-		default:
-		}
-	}
-}
-
-// Run gives the node its ticks until ctx ends, none later than it was asked for;
-// one too many does no harm. Before it returns, the node has heard what became of
-// its notes.
+// Run gives the node its ticks until ctx ends. Before it returns, the node has
+// heard what became of its notes so far.
 func (e *Engine) Run(ctx context.Context) error {
-	defer e.notes.Wait()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	due := e.cfg.Now()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-timer.C:
-			due = time.Time{}
-			e.Feed(node.Tick{})
-		case at := <-e.wake:
-			if now := e.cfg.Now(); due.IsZero() || at.Before(due) || due.Before(now) {
-				due = at
-				timer.Reset(max(0, at.Sub(now)))
-			}
-		}
-	}
+	e.ticks.run(ctx, e.cfg.Now, func() { e.Feed(node.Tick{}) })
+	e.mu.Lock()
+	e.ended = true
+	e.mu.Unlock()
+	e.notes.Wait()
+	return nil
 }
 
 // Status is the node's.

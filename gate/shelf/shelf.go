@@ -44,6 +44,7 @@ const (
 type Shelf struct {
 	dir string
 
+	most  int64 // PagesBytesMax, but in tests
 	mu    sync.Mutex
 	seq   int64 // of the snapshot; 0 without one
 	pages []page
@@ -67,7 +68,7 @@ func Open(dir string) (*Shelf, error) {
 	if err != nil {
 		return nil, fmt.Errorf("shelf: %w", err)
 	}
-	s := &Shelf{dir: dir, log: log}
+	s := &Shelf{dir: dir, log: log, most: PagesBytesMax}
 	if err := s.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("shelf: %w", err), log.Close())
 	}
@@ -190,7 +191,7 @@ func (s *Shelf) Add(p *syncproto.Page) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	entry := page{from: p.From, to: p.To, at: s.size + frameBytes, length: len(p.Raw)}
-	if !s.follows(entry) || s.size > PagesBytesMax {
+	if !s.follows(entry) || s.size > s.most {
 		if err := s.log.Truncate(0); err != nil {
 			return fmt.Errorf("shelf: %w", err)
 		}
@@ -211,7 +212,7 @@ func (s *Shelf) Add(p *syncproto.Page) error {
 func (s *Shelf) Whole(seq int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.seq == 0 || s.size > PagesBytesMax {
+	if s.seq == 0 || s.size > s.most {
 		return false
 	}
 	if len(s.pages) == 0 {

@@ -122,3 +122,20 @@ func TestADamagedChunkIsNotGivenOut(t *testing.T) {
 	_, err := s.Fetch(syncproto.Fetch{Chunk: hash})
 	require.ErrorIs(t, err, shelf.ErrNone)
 }
+
+func TestPagesBeyondTheLimitMakeANewSnapshotDue(t *testing.T) {
+	s := open(t, t.TempDir())
+	manifest(t, s, 1, "chunk")
+	s.SetMost(60)
+	require.NoError(t, s.Add(page(1, 2, "one")))
+	require.NoError(t, s.Add(page(2, 3, "two")))
+	require.True(t, s.Whole(3))
+	require.NoError(t, s.Add(page(3, 4, "three")))
+	require.False(t, s.Whole(4), "a newer snapshot is due")
+	require.Equal(t, "one", fetchPage(t, s, 1), "what is there is still lent")
+	require.NoError(t, s.Add(page(4, 5, "four")))
+	require.Empty(t, fetchPage(t, s, 1), "it does not grow for ever")
+	require.Equal(t, "four", fetchPage(t, s, 4))
+	manifest(t, s, 5, "new")
+	require.True(t, s.Whole(5))
+}
