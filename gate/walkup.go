@@ -78,6 +78,15 @@ func (c *counter) advance(r syncproto.Ref) error {
 	return nil
 }
 
+// settle moves the mark to a sale. A journal that has lost sales gets none: the next
+// start of the gate has to hear from central that it has.
+func (c *counter) settle(sure bool, r syncproto.Ref) error {
+	if !sure {
+		return c.mark.Clear()
+	}
+	return c.advance(r)
+}
+
 // keep makes a sale's names durable, sealed.
 func (c *counter) keep(key *syncproto.SignedKey, d syncproto.SaleDetails) error {
 	sealed, err := till.Seal(key, d)
@@ -122,7 +131,7 @@ func (b backend) Sell(ctx context.Context, w control.WalkUp) (control.Sold, erro
 		Code: sale.Code, Number: sale.Ticket, TicketID: syncproto.TicketID(b.g.id.Stream, sale.Ticket), Type: sale.Name, Left: sale.Left,
 		Reference: soldPrefix + strconv.FormatUint(uint64(sale.Ticket), 10),
 	}
-	if err := s.counter.advance(ref); err != nil {
+	if err := s.counter.settle(s.engine.Status().Sure, ref); err != nil {
 		b.g.cfg.Logger.Warn(markLost, "err", err)
 	}
 	if err := s.counter.keep(trust.SealKey(), syncproto.SaleDetails{

@@ -190,6 +190,7 @@ func TestARewoundJournalSellsFromNewLeasesOnly(t *testing.T) {
 			l := leaseOf(device, inc, 80, 2)
 			w.page(5, 6, syncproto.Record{Kind: syncproto.RecordLease, Lease: &l})
 			require.Equal(t, syncproto.TicketNo(80), w.sell().Ticket)
+			require.False(t, w.n.Status(w.now).Sure, "nor may the next start sell before it has heard of it")
 		})
 	}
 	pruned := syncproto.HelloReply{

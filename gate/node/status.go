@@ -72,7 +72,8 @@ type Status struct {
 	Policy syncproto.Policy
 	// Closed is why this gate sells no tickets; empty when it may.
 	Closed string
-	// Sure means that the journal is known to hold every sale of this gate.
+	// Sure means that the journal is known to hold every sale of this gate, so that
+	// Config.Sure holds for a node that is made of it from now on.
 	Sure   bool
 	Leases []LeaseStatus // of this gate, open ones
 	// FindingsOpen counts the findings that central has not closed and that this gate
@@ -137,7 +138,7 @@ func (n *Node) Status(now time.Time) Status {
 	for r, c := range n.counts.Reasons {
 		s.Counts.Reasons[r] = c
 	}
-	s.Closed, s.Sure, s.Leases = closedDesk(n), n.know.desk.sure, ownLeases(n, now)
+	s.Closed, s.Sure, s.Leases = closedDesk(n), n.know.desk.sure && !n.know.desk.rewound, ownLeases(n, now)
 	for i := range n.lanes {
 		l := &n.lanes[i]
 		s.Lanes = append(s.Lanes, LaneStatus{LaneConfig: l.LaneConfig, Ready: l.ok})
