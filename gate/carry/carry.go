@@ -9,7 +9,9 @@
 package carry
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -53,13 +55,22 @@ type Store struct {
 
 	mu    sync.Mutex // over whatever changes the file, with its size
 	bytes int64
+	most  int64 // BytesMax, but for tests
 }
 
 // Open opens the store at path or makes an empty one. One that is damaged is
-// renamed to path.damaged first; the caller logs that, by the second result.
+// renamed to path.damaged first; the caller logs that, by the second result. Of
+// one that can be read, the pieces that are damaged are forgotten. Whoever gives
+// up while it is opened has damaged nothing.
 func Open(ctx context.Context, path string) (s *Store, damage error, err error) {
 	if s, damage = open(ctx, path); damage == nil {
-		return s, nil, nil
+		if damage = s.sweep(ctx); damage == nil {
+			return s, nil, nil
+		}
+		damage = errors.Join(damage, s.Close())
+	}
+	if ctx.Err() != nil {
+		return nil, nil, damage
 	}
 	for _, suffix := range []string{"", "-wal", "-shm"} {
 		if err := os.Rename(path+suffix, path+".damaged"+suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -90,7 +101,7 @@ func open(ctx context.Context, path string) (*Store, error) {
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
 	db.SetMaxOpenConns(1)
-	s := &Store{db: db}
+	s := &Store{db: db, most: BytesMax}
 	if err := s.start(ctx); err != nil {
 		return nil, fmt.Errorf("open store %s: %w", path, errors.Join(err, db.Close()))
 	}
@@ -112,6 +123,53 @@ func (s *Store) start(ctx context.Context) error {
 		return fmt.Errorf("measure store: %w", err)
 	}
 	return nil
+}
+
+// sweep forgets the pieces that are not what was put: to be in the way of what
+// comes again from other gates would be worse than not to be there.
+func (s *Store) sweep(ctx context.Context) error {
+	rows, err := s.db.QueryContext(ctx, `
+		SELECT incarnation, first, body, sum
+		FROM piece`)
+	if err != nil {
+		return fmt.Errorf("check store: %w", err)
+	}
+	defer rows.Close()
+	type key struct {
+		inc   []byte
+		first int64
+		bytes int
+	}
+	var bad []key
+	for rows.Next() {
+		var k key
+		var body, sum []byte
+		if err := rows.Scan(&k.inc, &k.first, &body, &sum); err != nil {
+			return fmt.Errorf("check store: %w", err)
+		}
+		if k.bytes = len(body); !sound(body, sum) {
+			bad = append(bad, k)
+		}
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return fmt.Errorf("check store: %w", err)
+	}
+	for _, k := range bad {
+		_, err := s.db.ExecContext(ctx, `
+			DELETE FROM piece
+			WHERE incarnation = ? AND first = ?`, k.inc, k.first)
+		if err != nil {
+			return fmt.Errorf("forget damaged entries: %w", err)
+		}
+		s.bytes -= int64(k.bytes)
+	}
+	return nil
+}
+
+// sound reports whether a body is the one that its sum was made of.
+func sound(body, sum []byte) bool {
+	is := sha256.Sum256(body)
+	return bytes.Equal(is[:], sum)
 }
 
 // Close closes the file.
@@ -138,7 +196,7 @@ func (s *Store) Put(ctx context.Context, pieces []syncproto.PushRequest) error {
 		if err != nil {
 			return fmt.Errorf("keep entries of other gates: %w", err)
 		}
-		if added += n; s.bytes+added > BytesMax {
+		if added += n; s.bytes+added > s.most {
 			return fmt.Errorf("%w: %d bytes", ErrFull, s.bytes)
 		}
 	}
@@ -149,38 +207,47 @@ func (s *Store) Put(ctx context.Context, pieces []syncproto.PushRequest) error {
 	return nil
 }
 
+// put keeps one piece and says by how much the store grew.
 func put(ctx context.Context, tx *sql.Tx, p *syncproto.PushRequest) (int64, error) {
 	body, err := wire.EncodePush(p)
 	if err != nil {
 		return 0, err
 	}
-	last := p.First + uint64(len(p.Entries)) - 1
+	var before int64
+	err = tx.QueryRowContext(ctx, `
+		SELECT coalesce(sum(length(body)), 0)
+		FROM piece
+		WHERE incarnation = ? AND first = ?`, p.Incarnation[:], int64(p.First)).Scan(&before)
+	if err != nil {
+		return 0, err
+	}
+	last, sum := p.First+uint64(len(p.Entries))-1, sha256.Sum256(body)
 	r, err := tx.ExecContext(ctx, `
-		INSERT INTO piece (incarnation, first, last, device, body)
-		VALUES (?, ?, ?, ?, ?)
+		INSERT INTO piece (incarnation, first, last, device, body, sum)
+		VALUES (?, ?, ?, ?, ?, ?)
 		ON CONFLICT (incarnation, first) DO UPDATE
-		SET last = excluded.last, body = excluded.body
-		WHERE excluded.last > piece.last`, p.Incarnation[:], int64(p.First), int64(last), p.Device[:], body)
+		SET last = excluded.last, body = excluded.body, sum = excluded.sum
+		WHERE excluded.last > piece.last`, p.Incarnation[:], int64(p.First), int64(last), p.Device[:], body, sum[:])
 	if err != nil {
 		return 0, err
 	}
 	if n, err := r.RowsAffected(); err != nil || n == 0 {
 		return 0, err
 	}
-	return int64(len(body)), nil
+	return int64(len(body)) - before, nil
 }
 
 // Range is the kept piece that holds entry first of an incarnation, whole: it may
 // begin before it. Without one it is ErrNone.
 func (s *Store) Range(ctx context.Context, inc uuid.UUID, first uint64) (syncproto.PushRequest, error) {
-	var body []byte
+	var body, sum []byte
 	err := s.db.QueryRowContext(ctx, `
-		SELECT body
+		SELECT body, sum
 		FROM piece
 		WHERE incarnation = ? AND first <= ? AND last >= ?
 		ORDER BY last DESC
-		LIMIT 1`, inc[:], int64(first), int64(first)).Scan(&body)
-	if errors.Is(err, sql.ErrNoRows) {
+		LIMIT 1`, inc[:], int64(first), int64(first)).Scan(&body, &sum)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && !sound(body, sum) {
 		return syncproto.PushRequest{}, fmt.Errorf("entry %d of incarnation %s: %w", first, inc, ErrNone)
 	}
 	if err != nil {
@@ -193,11 +260,11 @@ func (s *Store) Range(ctx context.Context, inc uuid.UUID, first uint64) (syncpro
 	return req, nil
 }
 
-// Each calls fn with every piece in the order of its numbers. A piece that cannot
-// be read is left out: it is as if it had not been kept.
+// Each calls fn with every piece in the order of its numbers. A piece that is
+// damaged is left out: it is as if it had not been kept.
 func (s *Store) Each(ctx context.Context, fn func(*syncproto.PushRequest) error) error {
 	rows, err := s.db.QueryContext(ctx, `
-		SELECT body
+		SELECT body, sum
 		FROM piece
 		ORDER BY incarnation, first`)
 	if err != nil {
@@ -205,13 +272,16 @@ func (s *Store) Each(ctx context.Context, fn func(*syncproto.PushRequest) error)
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var body []byte
-		if err := rows.Scan(&body); err != nil {
+		var body, sum []byte
+		if err := rows.Scan(&body, &sum); err != nil {
 			return fmt.Errorf("read kept entries: %w", err)
+		}
+		if !sound(body, sum) {
+			continue
 		}
 		req, err := wire.DecodePush(body)
 		if err != nil {
-			continue
+			return fmt.Errorf("read kept entries: %w", err)
 		}
 		if err := fn(&req); err != nil {
 			return err

@@ -1,7 +1,7 @@
 -- +goose Up
 -- Entries of other gates' journals that central is not known to hold, as their
 -- owners signed them: a piece is a push, whole, with its owner's signature of its
--- end. So a flipped bit is noticed by whoever reads it, and there is no checksum.
+-- end.
 -- Pieces may overlap; one that is lost comes again from the gates that have it.
 CREATE TABLE piece (
   incarnation BLOB    NOT NULL CHECK (length(incarnation) = 16),
