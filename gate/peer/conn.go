@@ -65,37 +65,65 @@ func (m *Mesh) hold(ctx context.Context, t *tls.Conn, dialled bool) (err error) 
 	stop := context.AfterFunc(ctx, c.close)
 	defer stop()
 	defer c.close()
-	in := wire.NewPeerReader(&silenceReader{conn: t, max: m.cfg.Timing.Silence})
-	var first []syncproto.PeerMessage
+	in := &frames{conn: t, in: wire.NewPeerReader(t), silence: m.cfg.Timing.Silence, pace: pace{most: m.frames}}
+	var first *syncproto.PeerMessage
 	if dialled {
 		// The other side has the last word: it may not know this gate yet, or have a
 		// better connection. Its first message says that it has taken this one.
-		msg, err := in.Next()
+		msg, err := in.next()
 		if err != nil {
 			return fmt.Errorf("it did not take the connection: %w", err)
 		}
-		first = append(first, msg)
+		first = &msg
 	}
-	if !m.table.attach(c) {
+	if !m.arrive(c) {
 		return nil
 	}
 	defer func() {
-		if m.table.detach(c) {
-			m.cfg.Feed(node.PeerDown{Device: peer.Device})
+		if m.leave(c) {
 			m.cfg.Logger.Info("peer gone", "gate", peer.Name, "device", peer.Device, "why", reason(ctx, err))
 		}
 	}()
 	m.cfg.Logger.Info("peer connected", "gate", peer.Name, "device", peer.Device, "addr", t.RemoteAddr().String())
-	m.cfg.Feed(node.PeerUp{Device: peer.Device})
-	for _, msg := range first {
-		m.cfg.Feed(node.PeerSaid{From: peer.Device, Msg: msg})
+	// Who was revoked since, was not on the table yet when the others parted with it.
+	if _, err := m.identify(t.ConnectionState()); err != nil {
+		return err
 	}
 	var workers sync.WaitGroup
 	workers.Go(func() { c.write(m.cfg.Timing.Write) })
 	workers.Go(func() { m.lend(c) })
 	defer workers.Wait()
 	defer c.close()
+	if first != nil {
+		if err := m.hear(c, first); err != nil {
+			return err
+		}
+	}
 	return m.read(c, in)
+}
+
+// arrive puts a connection on the table and tells the node. The node hears of
+// comings and goings in the order of the table: told late that a connection has
+// gone whose place another one took, it would claim nothing to that peer.
+func (m *Mesh) arrive(c *conn) bool {
+	m.order.Lock()
+	defer m.order.Unlock()
+	if !m.table.attach(c) {
+		return false
+	}
+	m.cfg.Feed(node.PeerUp{Device: c.peer.Device})
+	return true
+}
+
+// leave takes a connection off, and reports whether it still had its place.
+func (m *Mesh) leave(c *conn) bool {
+	m.order.Lock()
+	defer m.order.Unlock()
+	if !m.table.detach(c) {
+		return false
+	}
+	m.cfg.Feed(node.PeerDown{Device: c.peer.Device})
+	return true
 }
 
 func reason(ctx context.Context, err error) string {
@@ -156,55 +184,67 @@ func (c *conn) next() ([]byte, bool) {
 }
 
 // read gives the peer's messages to the node, until the first that is wrong.
-func (m *Mesh) read(c *conn, in *wire.PeerReader) error {
-	pace := pace{}
+func (m *Mesh) read(c *conn, in *frames) error {
 	for {
-		msg, err := in.Next()
+		msg, err := in.next()
 		if err != nil {
 			return err
 		}
-		if !pace.take(time.Now()) {
-			return fmt.Errorf("more than %d messages in a second", framesMax)
-		}
-		if msg.Events != nil {
-			owner, known := m.cfg.Roster.Device(msg.Events.Device)
-			if !known {
-				continue // of a gate that central has told the peer of, and not yet this one
-			}
-			if err := wire.VerifyPush(msg.Events, owner.Key); err != nil {
-				return fmt.Errorf("entries of gate %s: %w", owner.Name, err)
-			}
-		}
-		switch {
-		case msg.Piece != nil:
-			m.loans.take(c.peer.Device, msg.Piece)
-		case msg.Fetch != nil:
-			select {
-			case c.asked <- *msg.Fetch:
-			default: // it asks again
-			}
-		default:
-			m.cfg.Feed(node.PeerSaid{From: c.peer.Device, Msg: msg})
+		if err := m.hear(c, &msg); err != nil {
+			return err
 		}
 	}
 }
 
-// silenceReader gives a connection up that says nothing.
-type silenceReader struct {
-	conn net.Conn
-	max  time.Duration
-}
-
-// Read implements io.Reader.
-func (r *silenceReader) Read(p []byte) (int, error) {
-	if err := r.conn.SetReadDeadline(time.Now().Add(r.max)); err != nil {
-		return 0, err
+// hear takes one message: events only if their owner signed them, and what is not
+// of loans for the node.
+func (m *Mesh) hear(c *conn, msg *syncproto.PeerMessage) error {
+	if msg.Events != nil {
+		owner, known := m.cfg.Roster.Device(msg.Events.Device)
+		if !known {
+			return nil // of a gate that central has told the peer of, and not yet this one
+		}
+		if err := wire.VerifyPush(msg.Events, owner.Key); err != nil {
+			return fmt.Errorf("entries of gate %s: %w", owner.Name, err)
+		}
 	}
-	return r.conn.Read(p)
+	switch {
+	case msg.Piece != nil:
+		m.loans.take(c.peer.Device, msg.Piece)
+	case msg.Fetch != nil:
+		select {
+		case c.asked <- *msg.Fetch:
+		default: // it asks again
+		}
+	default:
+		m.cfg.Feed(node.PeerSaid{From: c.peer.Device, Msg: *msg})
+	}
+	return nil
 }
 
-// pace counts what comes within a second. The zero value is ready.
+// frames reads a connection, which is given up when a frame takes too long to
+// come, or when too many come.
+type frames struct {
+	conn    net.Conn
+	in      *wire.PeerReader
+	silence time.Duration
+	pace    pace
+}
+
+func (f *frames) next() (syncproto.PeerMessage, error) {
+	if err := f.conn.SetReadDeadline(time.Now().Add(f.silence)); err != nil {
+		return syncproto.PeerMessage{}, err
+	}
+	msg, err := f.in.Next()
+	if err == nil && !f.pace.take(time.Now()) {
+		err = fmt.Errorf("more than %d messages in a second", f.pace.most)
+	}
+	return msg, err
+}
+
+// pace counts what comes within a second.
 type pace struct {
+	most  int
 	since time.Time
 	n     int
 }
@@ -214,5 +254,5 @@ func (p *pace) take(now time.Time) bool {
 		p.since, p.n = now, 0
 	}
 	p.n++
-	return p.n <= framesMax
+	return p.n <= p.most
 }

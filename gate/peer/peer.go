@@ -126,7 +126,10 @@ type Mesh struct {
 	kick  chan struct{} // one token: look whom to connect to
 	table table
 	loans loans
+	order sync.Mutex // over a change of the table and the word of it to the node
 	feed  feeder
+	// frames is framesMax, but for tests.
+	frames int
 }
 
 // New makes a Mesh.
@@ -136,7 +139,7 @@ func New(cfg Config) (*Mesh, error) {
 	}
 	cfg.Timing = cfg.Timing.withDefaults()
 	m := &Mesh{
-		cfg: cfg, kick: make(chan struct{}, 1), table: table{self: cfg.Device, conns: map[uuid.UUID]*conn{}},
+		cfg: cfg, frames: framesMax, kick: make(chan struct{}, 1), table: table{self: cfg.Device, conns: map[uuid.UUID]*conn{}},
 		loans: loans{open: map[uint64]*loan{}},
 	}
 	m.feed = feeder{
