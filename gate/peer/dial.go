@@ -37,11 +37,17 @@ func (m *Mesh) listen(ctx context.Context, wg *sync.WaitGroup) {
 	shaking := make(chan struct{}, handshakesMax)
 	for {
 		raw, err := m.cfg.Socket.Accept()
-		if err != nil {
-			if ctx.Err() == nil {
-				m.cfg.Logger.Error("no peer can connect any more; restart the gate", "err", err)
-			}
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
 			return
+		case errors.Is(err, net.ErrClosed):
+			m.cfg.Logger.Error("no peer can connect any more; restart the gate", "err", err)
+			return
+		default: // as when there are too many open files, which passes
+			m.cfg.Logger.Warn("a peer could not connect", "err", err)
+			m.pause(ctx)
+			continue
 		}
 		select {
 		case shaking <- struct{}{}:
@@ -61,6 +67,16 @@ func (m *Mesh) listen(ctx context.Context, wg *sync.WaitGroup) {
 				m.cfg.Logger.Debug("a connection of no peer", "addr", raw.RemoteAddr().String(), "err", err)
 			}
 		})
+	}
+}
+
+// pause lets the shortest time go by after which something is tried again.
+func (m *Mesh) pause(ctx context.Context) {
+	t := time.NewTimer(m.cfg.Timing.RetryMin)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
 	}
 }
 
@@ -166,40 +182,48 @@ func (m *Mesh) tryAll(ctx context.Context, b *book, wg *sync.WaitGroup) {
 	}
 }
 
-// try connects to an address and serves the connection to its end.
+// try connects to an address and serves the connection to its end. A connection
+// that lasted makes up for the tries before it that failed.
 func (m *Mesh) try(ctx context.Context, b *book, addr string) {
-	began := time.Now()
-	peer, err := m.dial(ctx, addr)
-	lasted := time.Since(began)
+	t, peer, err := m.dial(ctx, addr)
+	lasted := time.Duration(0)
+	found := err == nil
+	if found {
+		began := time.Now()
+		err = m.hold(ctx, t, true)
+		lasted = time.Since(began)
+	}
+	if err != nil && ctx.Err() == nil {
+		m.cfg.Logger.Debug("no peer", "addr", addr, "err", err)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	a := b.known[addr]
 	a.busy, a.self = false, errors.Is(err, errSelf)
-	if err == nil {
+	if found {
 		a.device = peer.Device
-	} else if ctx.Err() == nil {
-		m.cfg.Logger.Debug("no peer", "addr", addr, "err", err)
 	}
-	if a.fails++; err == nil && lasted > m.cfg.Timing.Silence {
+	if a.fails++; lasted >= m.cfg.Timing.Silence {
 		a.fails = 0
 	}
 	window := min(m.cfg.Timing.RetryMax, m.cfg.Timing.RetryMin<<min(a.fails, 10))
 	a.due = time.Now().Add(time.Duration(m.cfg.Rand() * float64(window)))
 }
 
-func (m *Mesh) dial(ctx context.Context, addr string) (node.Member, error) {
+// dial connects to whoever is at an address, which has to be a peer.
+func (m *Mesh) dial(ctx context.Context, addr string) (*tls.Conn, node.Member, error) {
 	d := net.Dialer{Timeout: m.cfg.Timing.Dial}
 	raw, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
-		return node.Member{}, err
+		return nil, node.Member{}, err
 	}
 	t := tls.Client(raw, m.tls)
 	if err := m.shake(ctx, t); err != nil {
-		return node.Member{}, errors.Join(err, raw.Close())
+		return nil, node.Member{}, errors.Join(err, raw.Close())
 	}
 	peer, err := m.identify(t.ConnectionState())
 	if err != nil {
-		return peer, errors.Join(err, raw.Close())
+		return nil, node.Member{}, errors.Join(err, raw.Close())
 	}
-	return peer, m.hold(ctx, t, true)
+	return t, peer, nil
 }
