@@ -37,8 +37,7 @@ func TestGatesThatDialEachOtherAtOnceKeepOneConnection(t *testing.T) {
 			_, toB := b.socket.counts()
 			return toA+toB == 1 && inARow(t, a.said(b.device)) >= 5 && inARow(t, b.said(a.device)) >= 5
 		})
-		require.True(t, a.isUp(b.device))
-		require.True(t, b.isUp(a.device))
+		until(t, "so they are told", func() bool { return a.isUp(b.device) && b.isUp(a.device) })
 		a.stop()
 		b.stop()
 		require.False(t, a.isUp(b.device))

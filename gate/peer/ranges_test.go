@@ -15,12 +15,12 @@ import (
 	"gatehouse/syncproto/syncprototest"
 )
 
-// shelf has entries of some journals, as a journal or as a store.
-type shelf map[uuid.UUID]*syncprototest.Chain
+// entries has those of some journals, as a journal or as a store.
+type entries map[uuid.UUID]*syncprototest.Chain
 
 var errNone = errors.New("none are here")
 
-func (s shelf) Range(_ context.Context, inc uuid.UUID, first uint64, most, _ int) (syncproto.PushRequest, error) {
+func (s entries) Range(_ context.Context, inc uuid.UUID, first uint64, most, _ int) (syncproto.PushRequest, error) {
 	c := s[inc]
 	if c == nil {
 		return syncproto.PushRequest{}, errNone
@@ -30,11 +30,11 @@ func (s shelf) Range(_ context.Context, inc uuid.UUID, first uint64, most, _ int
 
 type kept struct {
 	none
-	shelf shelf
+	entries entries
 }
 
 func (k kept) Range(ctx context.Context, inc uuid.UUID, first uint64) (syncproto.PushRequest, error) {
-	return k.shelf.Range(ctx, inc, first, syncproto.PushEntriesMax, 0)
+	return k.entries.Range(ctx, inc, first, syncproto.PushEntriesMax, 0)
 }
 
 func TestEntriesAreSentToEverybodyOrToWhoAsked(t *testing.T) {
@@ -44,7 +44,7 @@ func TestEntriesAreSentToEverybodyOrToWhoAsked(t *testing.T) {
 	carried := other.chain("carried", 1, 2)
 	ownInc, carriedInc := own.Entries[0].Incarnation, carried.Entries[0].Incarnation
 	s := newSite(t, "A", func(cfg *peer.Config) {
-		cfg.Journal, cfg.Store = shelf{ownInc: own}, kept{shelf: shelf{carriedInc: carried}}
+		cfg.Journal, cfg.Store = entries{ownInc: own}, kept{entries: entries{carriedInc: carried}}
 	}).run()
 	b := newSite(t, "B", nil, s.member(s.addr()), other.member())
 	c := newSite(t, "C", nil, s.member(s.addr()), other.member())

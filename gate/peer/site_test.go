@@ -103,7 +103,7 @@ func newSite(t *testing.T, name string, change func(*peer.Config), members ...no
 	t.Helper()
 	s := &site{gate: newGate(name), t: t, roster: &roster{members: members}, socket: listen(t)}
 	cfg := peer.Config{
-		Device: s.device, Key: s.key, Roster: s.roster, Feed: s.feed, Journal: shelf{}, Store: none{}, Socket: s.socket,
+		Device: s.device, Key: s.key, Roster: s.roster, Feed: s.feed, Journal: entries{}, Store: none{}, Shelf: shelf{}, Socket: s.socket,
 		Timing: peer.Timing{RetryMin: 10 * time.Millisecond, RetryMax: 50 * time.Millisecond, Silence: time.Minute},
 		Rand:   func() float64 { return 0.5 }, Logger: slog.New(slog.DiscardHandler),
 	}
