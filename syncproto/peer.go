@@ -10,7 +10,8 @@ import (
 // event with each other.
 const (
 	// MeshGatesMax is how many gates one mesh may have, this one included. An event
-	// with more of them is cut into venues; gates beyond it keep to central.
+	// with more of them is cut into venues; gates beyond it, those with the greatest
+	// ids, keep to central, and no gate then hears all of the event's.
 	MeshGatesMax = 64
 	// VectorChainsMax bounds the journals that one vector names.
 	VectorChainsMax = 256

@@ -290,7 +290,7 @@ func StatusOf(n node.Status, scanners map[string]hardware.Status) Status {
 		Admitted: n.Counts.Admitted, Exited: n.Counts.Exited, Denied: n.Counts.Denied, Repeated: n.Counts.Repeated,
 		Lanes:  make([]Lane, len(n.Lanes)),
 		Leases: leasesOf(n.Leases), SellsNot: n.Closed,
-		Mesh: n.Mesh, Heard: n.Heard, Gates: len(n.Peers) + 1, Carried: n.Carried, Alarms: n.Alarms,
+		Mesh: n.Mesh, Heard: n.Heard, Gates: n.Gates, Carried: n.Carried, Alarms: n.Alarms,
 		FindingsOpen: n.FindingsOpen, Findings: make([]Finding, len(n.Findings)),
 	}
 	for i := range n.Findings {

@@ -186,7 +186,7 @@ func (c *council) settle(now time.Time, h *held, no *objection, out *Output) {
 	c.held = slices.DeleteFunc(c.held, func(g *held) bool { return g == h })
 	n.know.history[h.claim.Ticket].drop(func(k *claim) bool { return k.device == n.cfg.Device && k.id == h.claim.ID })
 	d := n.decide(now, l, h.text, h.code, &bound{t: h.claim.T, device: n.cfg.Device})
-	d.Heard, d.Gates = 1+h.oks, 1+len(n.mesh.order)
+	d.Heard, d.Gates = 1+h.oks, 1+n.mesh.others
 	switch {
 	case d.Decision != Admit:
 	case no != nil:

@@ -31,17 +31,37 @@ type Member struct {
 	Addrs  []string
 }
 
-// Members are the gates to be connected to, in the order of their ids: at most
-// syncproto.MeshGatesMax with this one.
+// Members are the gates to be connected to, in the order of their ids. A mesh has
+// at most syncproto.MeshGatesMax gates, this one included: of more, those with the
+// smallest ids are in it, at whichever gate one asks, and the others have nobody.
 func (g *Gates) Members() []Member {
 	out := make([]Member, 0, len(g.byID))
+	before := 0 // gates with smaller ids than this one's
 	for id, d := range g.byID {
-		if id != g.self && !d.Revoked {
-			out = append(out, Member{Device: id, Name: d.Name, Key: d.Key, Addrs: d.Addrs})
+		if id == g.self || d.Revoked {
+			continue
 		}
+		if bytes.Compare(id[:], g.self[:]) < 0 {
+			before++
+		}
+		out = append(out, Member{Device: id, Name: d.Name, Key: d.Key, Addrs: d.Addrs})
+	}
+	if before >= syncproto.MeshGatesMax {
+		return nil
 	}
 	slices.SortFunc(out, func(a, b Member) int { return bytes.Compare(a.Device[:], b.Device[:]) })
 	return out[:min(len(out), syncproto.MeshGatesMax-1)]
+}
+
+// others counts the gates of the event beside this one, also those that the mesh
+// has no place for.
+func (g *Gates) others() (n int) {
+	for id, d := range g.byID {
+		if id != g.self && !d.Revoked {
+			n++
+		}
+	}
+	return n
 }
 
 // Device is a gate of the event, also one that was revoked: whoever made entries

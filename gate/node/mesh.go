@@ -85,6 +85,7 @@ type mesh struct {
 	timing MeshTiming
 	peers  map[uuid.UUID]*peer
 	order  []uuid.UUID // of peers, sorted: what is done for all of them is done in one order
+	others int         // gates of the event beside this one, which may be more
 
 	spread uint64 // the open incarnation was given out up to here
 	began  time.Time
@@ -141,6 +142,7 @@ func (m *mesh) heard(now time.Time) int {
 // muster takes the gates of the event as the roster has them now.
 func (m *mesh) muster(g *Gates) {
 	members := g.Members()
+	m.others = g.others()
 	m.order = m.order[:0]
 	for _, member := range members {
 		p := m.peers[member.Device]

@@ -78,7 +78,7 @@ func (n *Node) scan(now time.Time, in Scan, out *Output) {
 	}
 	d := &out.Decision
 	*d = n.decide(now, l, in.Text, code, nil)
-	d.Heard, d.Gates = n.mesh.heard(now), 1+len(n.mesh.order)
+	d.Heard, d.Gates = n.mesh.heard(now), 1+n.mesh.others
 	if d.Decision == Admit && l.lane.Perimeter() && n.council.consult(now, in, out) {
 		return
 	}

@@ -58,12 +58,13 @@ type Status struct {
 	Counts      Counts
 	Lanes       []LaneStatus
 	Journal     []Watermark
-	// Mesh: this gate talks to its peers. Peers are all other gates of the event, up
-	// to syncproto.MeshGatesMax with this one; Heard counts those that are heard now,
-	// with this one.
+	// Mesh: this gate talks to its peers. Peers are the other gates of its mesh, of
+	// at most syncproto.MeshGatesMax with this one; Heard counts those that are heard
+	// now, and Gates all of the event's, both with this one.
 	Mesh  bool
 	Peers []PeerStatus
 	Heard int
+	Gates int
 	// Carried counts entries of other gates that are kept for central.
 	Carried int64
 	// Alarms counts tickets that let somebody in here and at another gate, as far as
@@ -153,7 +154,7 @@ func (n *Node) Status(now time.Time) Status {
 }
 
 func (m *mesh) status(now time.Time, s *Status) {
-	s.Mesh, s.Heard = m.on, m.heard(now)
+	s.Mesh, s.Heard, s.Gates = m.on, m.heard(now), 1+m.others
 	for _, id := range m.order {
 		p := m.peers[id]
 		ps := PeerStatus{Member: p.member, Connected: p.connected, Live: m.live(p, now), Silent: -1, Online: p.online}
