@@ -37,17 +37,29 @@ type PeerConfig struct {
 
 func (c *PeerConfig) on() bool { return c.Listen != "" || len(c.Static) > 0 }
 
-// Check refuses addresses that are none.
+// Check refuses addresses that are none. Where nobody can be reached, as at port
+// 0, is no address of a peer.
 func (c *PeerConfig) Check() error {
-	for _, addr := range append([]string{c.Listen}, c.Static...) {
-		if addr == "" {
-			continue
+	if c.Listen != "" {
+		if _, _, err := splitAddr(c.Listen); err != nil {
+			return fmt.Errorf("address to listen for peers %q: write HOST:PORT, as 0.0.0.0:7443", c.Listen)
 		}
-		if _, port, err := net.SplitHostPort(addr); err != nil || port == "" {
+	}
+	for _, addr := range c.Static {
+		if host, port, err := splitAddr(addr); err != nil || port == 0 || host == "" {
 			return fmt.Errorf("address of a peer %q: write HOST:PORT, as 192.168.1.20:7443", addr)
 		}
 	}
 	return nil
+}
+
+func splitAddr(addr string) (host string, port uint64, err error) {
+	host, text, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, err
+	}
+	port, err = strconv.ParseUint(text, 10, 16)
+	return host, port, err
 }
 
 // meshwork is what a session has for its peers. Without a mesh it is empty.
