@@ -349,8 +349,7 @@ func TestAPanicBehindAConnectionCostsThatConnection(t *testing.T) {
 	t.Parallel()
 	b, friend := newGate("B"), newGate("friend")
 	var armed atomic.Bool
-	var s *site
-	s = newSite(t, "A", func(cfg *peer.Config) {
+	s := newSite(t, "A", func(cfg *peer.Config) {
 		feed := cfg.Feed
 		cfg.Feed = func(in node.Input) {
 			if said, ok := in.(node.PeerSaid); ok && said.Msg.Want != nil && armed.CompareAndSwap(true, false) {

@@ -108,8 +108,11 @@ func (t Timing) withDefaults() Timing {
 		at  *time.Duration
 		def time.Duration
 	}{
-		{&t.RetryMin, 100 * time.Millisecond}, {&t.RetryMax, 2 * time.Second},
-		{&t.Dial, 2 * time.Second}, {&t.Silence, 3 * time.Second}, {&t.Write, 2 * time.Second},
+		{&t.RetryMin, 100 * time.Millisecond},
+		{&t.RetryMax, 2 * time.Second},
+		{&t.Dial, 2 * time.Second},
+		{&t.Silence, 3 * time.Second},
+		{&t.Write, 2 * time.Second},
 	} {
 		if *d.at == 0 {
 			*d.at = d.def
