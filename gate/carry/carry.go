@@ -237,27 +237,57 @@ func put(ctx context.Context, tx *sql.Tx, p *syncproto.PushRequest) (int64, erro
 	return int64(len(body)) - before, nil
 }
 
-// Range is the kept piece that holds entry first of an incarnation, whole: it may
-// begin before it. Without one it is ErrNone.
+// Range is what is kept from the piece on that holds entry first of an
+// incarnation, which may begin before it, as far as there is no gap and a push may
+// have. Entries come one by one while their owner makes them, and would else go
+// to central one by one. Without any it is ErrNone.
 func (s *Store) Range(ctx context.Context, inc uuid.UUID, first uint64) (syncproto.PushRequest, error) {
+	req, size, err := s.piece(ctx, inc, first)
+	if err != nil {
+		return req, err
+	}
+	for {
+		last := req.First + uint64(len(req.Entries)) - 1
+		next, n, err := s.piece(ctx, inc, last+1)
+		if errors.Is(err, ErrNone) {
+			return req, nil
+		}
+		if err != nil {
+			return req, err
+		}
+		more := next.Entries[last+1-next.First:]
+		if size += n; len(req.Entries)+len(more) > syncproto.PushEntriesMax || size+headerMax > syncproto.PushBytesMax {
+			return req, nil
+		}
+		// The owner signed the end of each piece, and so all that is before it.
+		req.Entries, req.HeadSig = append(req.Entries, more...), next.HeadSig
+	}
+}
+
+// headerMax is more than the first line of a push has.
+const headerMax = 512
+
+// piece is the piece that holds an entry and leads furthest, and the bytes of its
+// entries.
+func (s *Store) piece(ctx context.Context, inc uuid.UUID, seq uint64) (syncproto.PushRequest, int, error) {
 	var body, sum []byte
 	err := s.db.QueryRowContext(ctx, `
 		SELECT body, sum
 		FROM piece
 		WHERE incarnation = ? AND first <= ? AND last >= ?
 		ORDER BY last DESC
-		LIMIT 1`, inc[:], int64(first), int64(first)).Scan(&body, &sum)
+		LIMIT 1`, inc[:], int64(seq), int64(seq)).Scan(&body, &sum)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && !sound(body, sum) {
-		return syncproto.PushRequest{}, fmt.Errorf("entry %d of incarnation %s: %w", first, inc, ErrNone)
+		return syncproto.PushRequest{}, 0, fmt.Errorf("entry %d of incarnation %s: %w", seq, inc, ErrNone)
 	}
 	if err != nil {
-		return syncproto.PushRequest{}, fmt.Errorf("read kept entries: %w", err)
+		return syncproto.PushRequest{}, 0, fmt.Errorf("read kept entries: %w", err)
 	}
 	req, err := wire.DecodePush(body)
 	if err != nil {
-		return syncproto.PushRequest{}, fmt.Errorf("read kept entries: %w", err)
+		return syncproto.PushRequest{}, 0, fmt.Errorf("read kept entries: %w", err)
 	}
-	return req, nil
+	return req, len(body) - bytes.IndexByte(body, '\n') - 1, nil
 }
 
 // Each calls fn with every piece in the order of its numbers. A piece that is

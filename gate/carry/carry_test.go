@@ -3,6 +3,7 @@ package carry_test
 import (
 	"bufio"
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -89,7 +91,7 @@ func TestWhatIsKeptComesBackAsItsOwnerSignedIt(t *testing.T) {
 	put(t, s, a.Push(1, 3), b.Push(2, 4))
 	put(t, s, a.Push(4, 9))
 	inc := a.Entries[0].Incarnation
-	for first, want := range map[uint64]syncproto.PushRequest{1: a.Push(1, 3), 3: a.Push(1, 3), 4: a.Push(4, 9), 9: a.Push(4, 9)} {
+	for first, want := range map[uint64]syncproto.PushRequest{1: a.Push(1, 9), 3: a.Push(1, 9), 4: a.Push(4, 9), 9: a.Push(4, 9)} {
 		got, err := s.Range(t.Context(), inc, first)
 		require.NoError(t, err)
 		require.Equal(t, want, got)
@@ -116,13 +118,49 @@ func TestPiecesMayOverlapAndHaveGaps(t *testing.T) {
 	require.Equal(t, []carry.Part{part(a, 3, 10)}, parts(t, s))
 	got, err := s.Range(t.Context(), inc, 6)
 	require.NoError(t, err)
-	require.Equal(t, a.Push(3, 8), got, "of those that hold it, the one that leads furthest")
+	require.Equal(t, a.Push(3, 10), got, "from the one that leads furthest on")
 	put(t, s, a.Push(12, 13))
 	require.Equal(t, []carry.Part{part(a, 12, 13)}, parts(t, s), "what is behind the gap")
 	put(t, s, a.Push(11, 11))
 	require.Equal(t, []carry.Part{part(a, 3, 13)}, parts(t, s), "the gap is closed")
 	require.Error(t, s.Put(t.Context(), []syncproto.PushRequest{a.Push(14, 15), {}}), "what is no push")
 	require.Equal(t, []carry.Part{part(a, 3, 13)}, parts(t, s), "all or none")
+}
+
+// Entries that came one by one are given out as many at a time as a push may have,
+// with their owner's signature of the last.
+func TestRangesJoinPieces(t *testing.T) {
+	t.Parallel()
+	s, n := newStore(t), uint64(syncproto.PushEntriesMax+30)
+	a := journalOf("A", int(n))
+	inc := a.Entries[0].Incarnation
+	var pieces []syncproto.PushRequest
+	for seq := uint64(1); seq <= n; seq++ {
+		if seq != 520 {
+			pieces = append(pieces, a.Push(seq, seq))
+		}
+	}
+	put(t, s, pieces...)
+	for first, last := range map[uint64]uint64{1: syncproto.PushEntriesMax, 2: syncproto.PushEntriesMax + 1, 30: 519, 519: 519, 521: n, n: n} {
+		got, err := s.Range(t.Context(), inc, first)
+		require.NoError(t, err)
+		require.Equal(t, a.Push(first, last), got)
+		require.NoError(t, wire.VerifyPush(&got, a.Key.Public().(ed25519.PublicKey)))
+	}
+
+	// Long notes: the bytes are the limit.
+	long := syncprototest.NewChain(syncprototest.ID("L"), syncprototest.Key("L"), 7, syncprototest.Incarnation(noon, "L"), syncproto.Position{}, noon)
+	for range 450 {
+		long.Add(syncproto.Entry{Kind: syncproto.KindNote, Lane: strings.Repeat("l", 256), Zone: strings.Repeat("z", 256), Note: strings.Repeat("n", 256)}, noon)
+	}
+	for seq := uint64(1); seq <= 451; seq++ {
+		put(t, s, long.Push(seq, seq))
+	}
+	got, err := s.Range(t.Context(), long.Entries[0].Incarnation, 1)
+	require.NoError(t, err)
+	require.Greater(t, len(got.Entries), 100)
+	require.Less(t, len(got.Entries), 451)
+	require.LessOrEqual(t, bytesOf(t, got), int64(syncproto.PushBytesMax))
 }
 
 func TestDropForgetsWhatCentralHas(t *testing.T) {
