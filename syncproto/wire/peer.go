@@ -132,6 +132,8 @@ func (p *PeerReader) piece(into *syncproto.Piece, n int) error {
 // checkPeer checks the limits of a message, when writing and again when reading.
 func checkPeer(m *syncproto.PeerMessage) error {
 	switch {
+	case m.Events != nil && m.Piece != nil:
+		return fmt.Errorf("%w: events and a piece in one", errPeer)
 	case m.Claim != nil:
 		c := m.Claim
 		if c.T > math.MaxInt64 || c.Ticket == 0 || c.Ticket > math.MaxInt32 || c.ErrMS < 0 || tooLong(string(c.Kind), c.Lane, c.Zone) {

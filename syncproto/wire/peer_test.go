@@ -39,6 +39,12 @@ func goldenPeerMessages() []syncproto.PeerMessage {
 		}},
 		{Want: &syncproto.Want{Device: goldenDevice(), Incarnation: inc, First: 2}},
 		{Events: &events},
+		{Fetch: &syncproto.Fetch{ID: 3, Manifest: true}},
+		{Fetch: &syncproto.Fetch{ID: 4, Chunk: syncproto.Hash{1, 2}}},
+		{Fetch: &syncproto.Fetch{ID: 5, After: 19}},
+		{Piece: &syncproto.Piece{ID: 4, Data: []byte("bytes that\ncentral signed")}},
+		{Piece: &syncproto.Piece{ID: 4, Last: true}},
+		{Piece: &syncproto.Piece{ID: 5, Last: true, None: true}},
 		{},
 	}
 }
@@ -140,6 +146,10 @@ func TestPeerGarbageIsRefused(t *testing.T) {
 		"events of negative length":  framed(-1, ""),
 		"events that are too long":   framed(syncproto.PushBytesMax+1, ""),
 		"events that are none":       framed(5, "hello"),
+		"events and a piece":         fmt.Sprintf(`{"piece":{"id":1},"events":%d,"data":3}`, len(push)) + "\n" + string(push) + "abc",
+		"a piece of negative length": `{"piece":{"id":1},"data":-1}` + "\n",
+		"a piece that is too long":   fmt.Sprintf(`{"piece":{"id":1},"data":%d}`, syncproto.PieceBytesMax+1) + "\n",
+		"data that are no piece":     `{"ping":{},"data":3}` + "\nabc",
 		"events of another length":   framed(len(push)-1, string(push)),
 		"events with a wrong number": framed(len(push), strings.Replace(string(push), `"seq":2`, `"seq":3`, 1)),
 		"a claim without a ticket":   `{"claim":{"id":1,"t":"1","kind":"admit"}}` + "\n",
@@ -201,7 +211,10 @@ func TestPeerLimits(t *testing.T) {
 		return syncproto.PeerMessage{Want: &syncproto.Want{First: first}}
 	}
 	const chains = syncproto.VectorChainsMax
-	within := []syncproto.PeerMessage{claim(nil), answer(text, text), vector(chains, nil), want(1), want(math.MaxInt64), {Vector: &syncproto.Vector{Chains: []syncproto.Chain{}}}}
+	piece := func(n int) syncproto.PeerMessage {
+		return syncproto.PeerMessage{Piece: &syncproto.Piece{ID: math.MaxUint64, Data: bytes.Repeat([]byte{0}, n), Last: true}}
+	}
+	within := []syncproto.PeerMessage{piece(syncproto.PieceBytesMax), {Fetch: &syncproto.Fetch{After: math.MaxInt64}}, claim(nil), answer(text, text), vector(chains, nil), want(1), want(math.MaxInt64), {Vector: &syncproto.Vector{Chains: []syncproto.Chain{}}}}
 	got, err := readPeer(bytes.NewReader(encodePeer(t, within...)))
 	require.Equal(t, io.EOF, err)
 	require.Equal(t, within, got)
@@ -224,11 +237,14 @@ func TestPeerLimits(t *testing.T) {
 		"vector with a long cursor":  {Vector: &syncproto.Vector{Cursor: text + "x"}},
 		"want from 0":                want(0),
 		"want from too high":         want(math.MaxInt64 + 1),
+		"fetch from before 0":        {Fetch: &syncproto.Fetch{After: -1}},
+		"a piece that is too long":   piece(syncproto.PieceBytesMax + 1),
+		"events and a piece":         {Piece: piece(1).Piece, Events: new(goldenChain().All())},
 		"events without entries":     {Events: &syncproto.PushRequest{}},
 	} {
 		_, err := wire.AppendPeer(nil, &m)
 		require.Error(t, err, name)
-		if m.Events == nil {
+		if m.Events == nil && m.Piece == nil {
 			_, err = readPeer(bytes.NewReader(rawPeer(t, m)))
 			require.ErrorContains(t, err, "not a frame of the mesh", name)
 		}
