@@ -76,11 +76,11 @@ func (m *Mesh) hold(ctx context.Context, t *tls.Conn, dialled bool) (err error) 
 		}
 		first = &msg
 	}
-	if !m.arrive(c) {
+	if !m.table.arrive(c, m.cfg.Feed) {
 		return nil
 	}
 	defer func() {
-		if m.leave(c) {
+		if m.table.leave(c, m.cfg.Feed) {
 			m.cfg.Logger.Info("peer gone", "gate", peer.Name, "device", peer.Device, "why", reason(ctx, err))
 		}
 	}()
@@ -99,31 +99,7 @@ func (m *Mesh) hold(ctx context.Context, t *tls.Conn, dialled bool) (err error) 
 			return err
 		}
 	}
-	return m.read(c, in)
-}
-
-// arrive puts a connection on the table and tells the node. The node hears of
-// comings and goings in the order of the table: told late that a connection has
-// gone whose place another one took, it would claim nothing to that peer.
-func (m *Mesh) arrive(c *conn) bool {
-	m.order.Lock()
-	defer m.order.Unlock()
-	if !m.table.attach(c) {
-		return false
-	}
-	m.cfg.Feed(node.PeerUp{Device: c.peer.Device})
-	return true
-}
-
-// leave takes a connection off, and reports whether it still had its place.
-func (m *Mesh) leave(c *conn) bool {
-	m.order.Lock()
-	defer m.order.Unlock()
-	if !m.table.detach(c) {
-		return false
-	}
-	m.cfg.Feed(node.PeerDown{Device: c.peer.Device})
-	return true
+	return in.each(func(msg *syncproto.PeerMessage) error { return m.hear(c, msg) })
 }
 
 func reason(ctx context.Context, err error) string {
@@ -183,19 +159,6 @@ func (c *conn) next() ([]byte, bool) {
 	}
 }
 
-// read gives the peer's messages to the node, until the first that is wrong.
-func (m *Mesh) read(c *conn, in *frames) error {
-	for {
-		msg, err := in.next()
-		if err != nil {
-			return err
-		}
-		if err := m.hear(c, &msg); err != nil {
-			return err
-		}
-	}
-}
-
 // hear takes one message: events only if their owner signed them, and what is not
 // of loans for the node.
 func (m *Mesh) hear(c *conn, msg *syncproto.PeerMessage) error {
@@ -229,6 +192,19 @@ type frames struct {
 	in      *wire.PeerReader
 	silence time.Duration
 	pace    pace
+}
+
+// each calls fn with every message, until the first that is wrong.
+func (f *frames) each(fn func(*syncproto.PeerMessage) error) error {
+	for {
+		msg, err := f.next()
+		if err != nil {
+			return err
+		}
+		if err := fn(&msg); err != nil {
+			return err
+		}
+	}
 }
 
 func (f *frames) next() (syncproto.PeerMessage, error) {

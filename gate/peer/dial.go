@@ -46,7 +46,7 @@ func (m *Mesh) listen(ctx context.Context, wg *sync.WaitGroup) {
 			return
 		default: // as when there are too many open files, which passes
 			m.cfg.Logger.Warn("a peer could not connect", "err", err)
-			m.pause(ctx)
+			pause(ctx, m.cfg.Timing.RetryMin)
 			continue
 		}
 		select {
@@ -70,9 +70,9 @@ func (m *Mesh) listen(ctx context.Context, wg *sync.WaitGroup) {
 	}
 }
 
-// pause lets the shortest time go by after which something is tried again.
-func (m *Mesh) pause(ctx context.Context) {
-	t := time.NewTimer(m.cfg.Timing.RetryMin)
+// pause lets d go by, or ctx end.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():

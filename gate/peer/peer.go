@@ -129,7 +129,6 @@ type Mesh struct {
 	kick  chan struct{} // one token: look whom to connect to
 	table table
 	loans loans
-	order sync.Mutex // over a change of the table and the word of it to the node
 	feed  feeder
 	// frames is framesMax, but for tests.
 	frames int

@@ -5,14 +5,45 @@ import (
 	"sync"
 
 	"github.com/google/uuid"
+
+	"gatehouse/gate/node"
 )
 
 // table is the connections to peers, one for each.
 type table struct {
 	self uuid.UUID
 
+	// order is held over a change and the word of it to the node, and taken before mu:
+	// what the node then sends needs mu.
+	order sync.Mutex
+
 	mu    sync.Mutex
 	conns map[uuid.UUID]*conn
+}
+
+// arrive makes c the connection to its peer, where it is the better one, and tells
+// the node. The node hears of comings and goings in the order of the table: told
+// late that a connection has gone whose place another one took, it would claim
+// nothing to that peer.
+func (t *table) arrive(c *conn, tell func(node.Input)) bool {
+	t.order.Lock()
+	defer t.order.Unlock()
+	if !t.attach(c) {
+		return false
+	}
+	tell(node.PeerUp{Device: c.peer.Device})
+	return true
+}
+
+// leave takes c off, and reports whether it still had its place.
+func (t *table) leave(c *conn, tell func(node.Input)) bool {
+	t.order.Lock()
+	defer t.order.Unlock()
+	if !t.detach(c) {
+		return false
+	}
+	tell(node.PeerDown{Device: c.peer.Device})
+	return true
 }
 
 // attach makes c the connection to its peer, unless there is a better one: of two
