@@ -145,7 +145,12 @@ func TestAPeerBringsTheSalesOfACrushedGate(t *testing.T) {
 		return nil
 	})
 	peer.untilVerdict(t, sold.Code, "deny duplicate")
-	require.True(t, peer.verify(t, second.Code).Known)
+	until(t, "the roster to bring it", func() error {
+		if v := peer.verify(t, second.Code); !v.Known {
+			return fmt.Errorf("%+v", v)
+		}
+		return nil
+	})
 	require.Equal(t, 4, e.taken(t))
 	e.untilAttendance(t, func(a attendance) error {
 		if a.Admitted != 2 {
