@@ -16,37 +16,70 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// startPostgres runs a Postgres that is none of central's, as an operator's would
-// be, and returns the URL of a database in it.
+// database is a Postgres that is none of central's, as an operator's would be.
+type database struct {
+	dir    string // its socket, and its clusters
+	data   string // of the cluster that runs
+	url    string
+	server *exec.Cmd
+}
+
+// startPostgres runs a Postgres until the test ends, and returns the URL of a
+// database in it.
 func startPostgres(t *testing.T) string {
 	t.Helper()
+	return newDatabase(t).url
+}
+
+func newDatabase(t *testing.T) *database {
+	t.Helper()
 	dir := folder(t)
-	data := filepath.Join(dir, "data")
-	run := func(name string, args ...string) *exec.Cmd {
-		cmd := exec.Command(postgresProgram(t, name), args...)
-		cmd.Dir = dir
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: postgresUser(t, dir), Pdeathsig: syscall.SIGQUIT}
-		return cmd
-	}
-	out, err := run("initdb", "--pgdata", data, "--username", "e2e", "--auth", "trust", "--no-sync").CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	server := run("postgres", "-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "fsync=off")
-	require.NoError(t, server.Start())
+	d := &database{dir: dir, data: filepath.Join(dir, "data"), url: "postgres://e2e@/postgres?host=" + dir}
+	d.must(t, "initdb", "--pgdata", d.data, "--username", "e2e", "--auth", "trust", "--no-sync")
+	d.start(t)
 	t.Cleanup(func() {
-		require.NoError(t, server.Process.Signal(syscall.SIGINT)) // a fast shutdown
-		require.NoError(t, server.Wait())
+		require.NoError(t, d.server.Process.Signal(syscall.SIGINT)) // a fast shutdown
+		require.NoError(t, d.server.Wait())
 	})
-	url := "postgres://e2e@/postgres?host=" + dir
+	return d
+}
+
+func (d *database) command(t *testing.T, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(postgresProgram(t, name), args...)
+	cmd.Dir = d.dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: postgresUser(t, d.dir), Pdeathsig: syscall.SIGQUIT}
+	return cmd
+}
+
+// must runs a program of Postgres that has to succeed.
+func (d *database) must(t *testing.T, name string, args ...string) {
+	t.Helper()
+	out, err := d.command(t, name, args...).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+}
+
+// start runs the server on the cluster in data.
+func (d *database) start(t *testing.T) {
+	t.Helper()
+	d.server = d.command(t, "postgres", "-D", d.data, "-k", d.dir, "-c", "listen_addresses=", "-c", "fsync=off")
+	require.NoError(t, d.server.Start())
 	until(t, "Postgres", func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		conn, err := pgx.Connect(ctx, url)
+		conn, err := pgx.Connect(ctx, d.url)
 		if err != nil {
 			return err
 		}
 		return conn.Close(ctx)
 	})
-	return url
+}
+
+// fail ends the server as its machine would that burns down.
+func (d *database) fail(t *testing.T) {
+	t.Helper()
+	require.NoError(t, d.server.Process.Signal(syscall.SIGQUIT)) // at once, and its children with it
+	_ = d.server.Wait()                                          // it ends badly
 }
 
 // postgresProgram finds a program of Postgres, which Debian keeps out of PATH.
