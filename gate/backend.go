@@ -86,7 +86,7 @@ type stopped struct {
 
 // Close implements Inspection.
 func (o *stopped) Close() error {
-	err := o.past.closeAside()
+	err := closeAside(o.past.aside)
 	if o.past.journal != nil {
 		err = errors.Join(err, o.past.journal.Close())
 	}

@@ -17,27 +17,47 @@ import (
 	"gatehouse/syncproto"
 )
 
-// startAfter sets a journal aside that cannot be opened and makes cfg follow what
-// can still be read of it: the new chain names its last good entry and never
-// stamps below it. The damaged file is kept, and what can be read of it goes on
-// being a part of this gate (see past).
-func (g *Gate) startAfter(ctx context.Context, cfg journal.Config, damage error) (journal.Config, error) {
-	to, err := journal.MoveAside(cfg.Path, g.cfg.Now())
+// openChains opens the journal, and what can be read of those that were moved aside.
+// One that is damaged is moved aside, never deleted: a gate must be able to admit
+// again.
+func (g *Gate) openChains(ctx context.Context) (*chains, error) {
+	c, err := g.tryChains(ctx)
+	if !errors.Is(err, journal.ErrCorrupt) {
+		return c, err
+	}
+	to, moveErr := journal.MoveAside(filepath.Join(g.cfg.Dir, journalFile), g.cfg.Now())
+	if moveErr != nil {
+		return nil, errors.Join(err, moveErr)
+	}
+	g.cfg.Logger.Error("the journal is damaged; it was moved aside and a new one is started. Keep the file: entries behind the damage may be unknown to central",
+		"moved_to", to, "damage", err)
+	return g.tryChains(ctx)
+}
+
+func (g *Gate) tryChains(ctx context.Context) (*chains, error) {
+	aside, err := openAside(ctx, g.cfg.Dir, g.id, g.cfg.Logger)
 	if err != nil {
-		return cfg, err
+		return nil, err
 	}
-	old, err := journal.Salvage(ctx, to, cfg.Key, func(e *syncproto.Entry) error {
-		cfg.After = max(cfg.After, e.T)
-		return nil
-	})
-	readable := int64(0)
-	if err == nil {
-		readable, cfg.Parent = old.Report.Entries, old.Report.Last
-		err = errors.Join(old.Damage, old.Close())
+	cfg := journal.Config{
+		Path: filepath.Join(g.cfg.Dir, journalFile), Device: g.id.Device, Key: g.id.Key(), Now: g.cfg.Now, NewID: newID,
+		OnCommit: g.committed,
 	}
-	g.cfg.Logger.Error("the journal is damaged; it was moved aside and a new one started. Keep the file: entries behind the damage may be unknown to central",
-		"moved_to", to, "readable_entries", readable, "damage", damage, "ends_with", err)
-	return cfg, nil
+	j, err := journal.Open(ctx, after(cfg, aside))
+	if err != nil {
+		return nil, errors.Join(err, closeAside(aside))
+	}
+	return &chains{past: past{aside: aside, journal: j.Reader}, open: j}, nil
+}
+
+// after makes a journal that is new follow what can be read of the last one that
+// was moved aside: it names its last good entry and never stamps below it.
+func after(cfg journal.Config, aside []*journal.Salvaged) journal.Config {
+	if n := len(aside); n > 0 {
+		last := &aside[n-1].Report
+		cfg.Parent, cfg.After, cfg.Salvaged = last.Last, last.LastT, true
+	}
+	return cfg
 }
 
 // past is all that this box can tell of what it did: what can be read of journals
@@ -131,9 +151,8 @@ func (p *past) oldestUnsent(ctx context.Context) (at time.Time, ok bool, err err
 	return at, ok, err
 }
 
-// closeAside closes the journals that were moved aside.
-func (p *past) closeAside() (err error) {
-	for _, s := range p.aside {
+func closeAside(aside []*journal.Salvaged) (err error) {
+	for _, s := range aside {
 		err = errors.Join(err, s.Close())
 	}
 	return err

@@ -49,18 +49,15 @@ type session struct {
 // open builds a session from what is on disk, as after a power cut.
 func (g *Gate) open(ctx context.Context) (_ *session, err error) {
 	s := &session{gate: g, peers: meshwork{gate: g}}
-	if s.journal, err = g.openJournal(ctx); err != nil {
+	if s.chains, err = g.openChains(ctx); err != nil {
 		return nil, err
 	}
+	s.journal = s.chains.open
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	s.chains = &chains{past: past{journal: s.journal.Reader}, open: s.journal}
-	if s.chains.aside, err = openAside(ctx, g.cfg.Dir, g.id, g.cfg.Logger); err != nil {
-		return nil, err
-	}
 	if err := s.peers.open(ctx); err != nil {
 		return nil, err
 	}
@@ -79,24 +76,6 @@ func (g *Gate) open(ctx context.Context) (_ *session, err error) {
 	}
 	s.counter = openCounter(g)
 	return s, s.openLanes()
-}
-
-// openJournal opens the journal. One that is damaged is moved aside, never
-// deleted: a gate must be able to admit again.
-func (g *Gate) openJournal(ctx context.Context) (*journal.Journal, error) {
-	cfg := journal.Config{
-		Path: filepath.Join(g.cfg.Dir, journalFile), Device: g.id.Device, Key: g.id.Key(), Now: g.cfg.Now, NewID: newID,
-		OnCommit: g.committed,
-	}
-	j, err := journal.Open(ctx, cfg)
-	if !errors.Is(err, journal.ErrCorrupt) {
-		return j, err
-	}
-	cfg, moveErr := g.startAfter(ctx, cfg, err)
-	if moveErr != nil {
-		return nil, errors.Join(err, moveErr)
-	}
-	return journal.Open(ctx, cfg)
 }
 
 func newID() uuid.UUID {
@@ -364,7 +343,7 @@ func (s *session) act(out node.Output) {
 
 // close closes files and sockets, and is all that a session needs that never ran.
 func (s *session) close() error {
-	return errors.Join(s.peers.close(), s.chains.closeAside(), s.journal.Close())
+	return errors.Join(s.peers.close(), closeAside(s.chains.aside), s.journal.Close())
 }
 
 // scannersSettled reports that every scanner is open, or known not to be there.

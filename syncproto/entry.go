@@ -36,6 +36,11 @@ const (
 	Out Direction = "out"
 )
 
+// NoteSalvaged is the note of a genesis whose parent is the last entry that could be
+// read of a damaged journal. That journal may have gone on behind it, and what peers
+// heard of the rest may come from its own gate: that is no second box.
+const NoteSalvaged = "salvaged"
+
 // Entry is one record of a gate's journal: immutable once it is durable, numbered
 // without gaps within its incarnation, and chained by hash to the one before.
 // It holds pseudonymous ids only, so that erasing a person never breaks a chain.

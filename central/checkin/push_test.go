@@ -392,6 +392,27 @@ func TestACopyThatGoesOnBesideItsOriginalIsFound(t *testing.T) {
 	b.requireSettled()
 }
 
+// A gate whose journal was damaged goes on from the last entry that it could read.
+// What stood behind comes back to it from a peer, and is no second box's.
+func TestWhatStoodBehindADamageIsNoCopys(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	g := b.gate("north")
+	b.take(g)
+	g.Admit(1, b.now)
+	next := &gate{name: g.name, Chain: &syncprototest.Chain{
+		Device: g.Device, Key: g.Key, Event: g.Event, Incarnation: syncprototest.Incarnation(b.now, uuid.NewString()),
+	}}
+	next.Add(syncproto.Entry{Kind: syncproto.KindGenesis, Note: syncproto.NoteSalvaged, Of: g.Last().Ref, ParentHash: g.Last().Hash}, b.now)
+	b.hello(g, next.Incarnation)
+	b.take(next)
+	lost := g.Admit(2, b.now)
+	b.take(g)
+	require.False(t, b.quarantined(g))
+	require.Equal(t, "first", b.outcome(lost))
+	b.requireSettled()
+}
+
 func TestCopiesOfAStoppedBoxAreFound(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

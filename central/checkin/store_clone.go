@@ -18,7 +18,9 @@ import (
 // one back to the first, up to the entry that the next one names as its parent.
 // Entries beside or beyond that are made by another box with the same key. So are
 // entries beyond the last place where any genesis left an incarnation, also of the
-// current one: a box that was restarted leaves nothing behind.
+// current one: a box that was restarted leaves nothing behind. A genesis that
+// follows a damaged journal does not count here: it names the last entry that could
+// be read, and what stood behind may come back to its gate from a peer.
 //
 // The current incarnation is that of the last hello. Nobody is accused while the
 // ways are not known: its genesis may not be here yet, and a central that was set
@@ -45,13 +47,20 @@ func goesOnElsewhere(ctx context.Context, tx pgx.Tx, device uuid.UUID, last sync
 			SELECT j.incarnation, j.parent_incarnation
 			FROM line l
 			JOIN journal_stream j ON j.incarnation = l.parent_incarnation
+		), salvaged AS ( -- those that follow a damaged journal, and cannot say where it ended
+			SELECT j.incarnation
+			FROM journal_stream j
+			JOIN checkin_entry g ON g.incarnation = j.incarnation AND g.seq = 1
+			WHERE j.parent_incarnation = $2 AND g.body::jsonb ->> 'note' = $3
 		)
 		SELECT EXISTS (SELECT FROM way),
 		       EXISTS (SELECT FROM way WHERE incarnation = $2),
 		       EXISTS (SELECT FROM line JOIN here USING (incarnation)),
 		       EXISTS (SELECT FROM line WHERE parent_incarnation IS NULL OR parent_incarnation IN (SELECT incarnation FROM way)),
-		       (SELECT max(parent_seq) FROM way WHERE parent_incarnation = $2),
-		       (SELECT max(parent_seq) FROM journal_stream WHERE device_id = $1 AND parent_incarnation = $2)`, device, last.Incarnation,
+		       (SELECT max(parent_seq) FROM way WHERE parent_incarnation = $2 AND incarnation NOT IN (SELECT incarnation FROM salvaged)),
+		       (SELECT max(parent_seq) FROM journal_stream WHERE device_id = $1 AND parent_incarnation = $2
+		                                                     AND incarnation NOT IN (SELECT incarnation FROM salvaged))`,
+		device, last.Incarnation, syncproto.NoteSalvaged,
 	).Scan(&known, &follows, &ahead, &meets, &until, &left)
 	if err != nil {
 		return false, fmt.Errorf("follow incarnations: %w", err)

@@ -81,6 +81,9 @@ type toll struct{ calls, starts, closed atomic.Int64 }
 func (f fault) try(t *testing.T, c *central, url string, total *toll) {
 	e := c.newFestival(t)
 	r := e.newRush(t, "North", e.guests(t, 40))
+	if f.n%3 == 0 { // it has a file for the entries of others
+		r.flags = append(r.flags, "--peer-listen", "127.0.0.1:0")
+	}
 	if f.old {
 		r.start(t)
 		r.untilSynced(t)

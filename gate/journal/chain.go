@@ -118,6 +118,7 @@ type Report struct {
 	Entries      int64 // entries that verify
 	Signatures   int64 // signed heads among them
 	Last         syncproto.Position
+	LastT        syncproto.HLC      // of Last
 	Signed       syncproto.Position // the last signed head
 }
 
@@ -168,7 +169,7 @@ func (c *chain) accept(e *syncproto.Entry, r *row, bad func(string) error) error
 		c.streams, c.begun = c.streams[1:], false
 		c.report.Incarnations++
 	}
-	c.report.Last = syncproto.Position{Ref: e.Ref(), Hash: e.Hash}
+	c.report.Last, c.report.LastT = syncproto.Position{Ref: e.Ref(), Hash: e.Hash}, e.T
 	c.report.Entries++
 	return nil
 }

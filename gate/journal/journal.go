@@ -96,6 +96,9 @@ type Config struct {
 	// Parent is what the genesis follows when the file is new, because the one
 	// before it was lost or moved aside. Defaults to no parent.
 	Parent syncproto.Position
+	// Salvaged says that the one before went on behind Parent, where it cannot be
+	// read. The genesis tells of it. Defaults to false.
+	Salvaged bool
 	// BatchMax is the most entries in one commit. Defaults to BatchMax.
 	BatchMax int
 	// Linger is how long a commit waits for more entries. Defaults to 0: the next

@@ -68,6 +68,16 @@ func TestWhatIsSalvagedCanBePushed(t *testing.T) {
 	require.EqualValues(t, 6+14, s.Unsent())
 	require.Equal(t, all, append(pushAll(t, g, s, j.Incarnation(), 1), pushAll(t, g, s, k.Incarnation(), 1)...))
 
+	// A new journal follows it, and says that it may have gone on.
+	g.cfg.Parent, g.cfg.After, g.cfg.Salvaged = s.Report.Last, s.Report.LastT, true
+	next := g.open(t)
+	genesis := entries(t, next)[0]
+	require.Equal(t, syncproto.NoteSalvaged, genesis.Note)
+	require.Equal(t, s.Report.Last.Ref, genesis.Of)
+	require.Greater(t, genesis.T, all[len(all)-1].T)
+	require.NoError(t, next.Close())
+	require.Empty(t, entries(t, g.open(t))[1].Note, "the one after that follows a whole one")
+
 	// Central has a part of it, all of it, and more than can be read here.
 	for seq, unsent := range map[uint64]int64{3: 6 + 11, 14: 6, 21: 6} {
 		held := syncproto.Position{Ref: syncproto.Ref{Incarnation: k.Incarnation(), Seq: seq}, Hash: syncproto.Hash{1}}

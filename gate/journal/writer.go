@@ -131,6 +131,9 @@ func (w *writer) genesis(end tail) error {
 		Incarnation: w.id, Seq: 1, Kind: syncproto.KindGenesis, T: w.lastT, At: now.UnixMilli(),
 		Of: end.pos.Ref, ParentHash: end.pos.Hash,
 	}}
+	if w.cfg.Salvaged && end.ordinal == 0 {
+		p.entry.Note = syncproto.NoteSalvaged
+	}
 	key := w.cfg.Key.Public().(ed25519.PublicKey)
 	err := w.transact(func() error {
 		_, err := w.conn.ExecContext(context.Background(), `

@@ -121,6 +121,23 @@ func TestACopyThatGoesOnBesideItsOriginalIsFound(t *testing.T) {
 	require.True(t, m.Entries(c.Incarnation)[1].Untrusted)
 }
 
+func TestWhatStoodBehindADamageIsNoCopys(t *testing.T) {
+	t.Parallel()
+	m, event, c := adopted(t)
+	_, err := m.Service().Hello(t.Context(), c.Device, syncproto.HelloRequest{Incarnation: c.Incarnation}, 1)
+	require.NoError(t, err)
+	push(t, m, c)
+	next := &Chain{Device: c.Device, Key: c.Key, Event: event, Incarnation: Incarnation(2, "steps")}
+	next.Add(syncproto.Entry{Kind: syncproto.KindGenesis, Note: syncproto.NoteSalvaged, Of: c.Last().Ref, ParentHash: c.Last().Hash}, 2)
+	_, err = m.Service().Hello(t.Context(), c.Device, syncproto.HelloRequest{Incarnation: next.Incarnation}, 2)
+	require.NoError(t, err)
+	push(t, m, next)
+	c.Admit(1, 10)
+	push(t, m, c)
+	require.False(t, View{m}.InQuarantine(c.Device))
+	require.False(t, m.Entries(c.Incarnation)[1].Untrusted)
+}
+
 func TestANewOnlineKeySigns(t *testing.T) {
 	t.Parallel()
 	m, event, _ := adopted(t)

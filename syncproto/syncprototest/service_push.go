@@ -2,6 +2,7 @@ package syncprototest
 
 import (
 	"context"
+	"math"
 	"slices"
 
 	"github.com/google/uuid"
@@ -165,6 +166,9 @@ func lineOf(m *Memory, inc uuid.UUID, first *syncproto.Entry) (line []syncproto.
 		if at = genesis.Of; at.IsZero() {
 			return line, true
 		}
+		if genesis.Note == syncproto.NoteSalvaged { // where it ended, nobody can say
+			at.Seq = math.MaxUint64
+		}
 	}
 	if len(line) > 0 {
 		line = append(line, at) // not stored, but named
@@ -180,8 +184,9 @@ func leftBefore(m *Memory, d *device, entry syncproto.Ref) bool {
 		if c.device != d || len(c.entries) == 0 {
 			continue
 		}
-		if of := c.entries[0].Of; of.Incarnation == entry.Incarnation && c.entries[0].Kind == syncproto.KindGenesis {
-			left = max(left, of.Seq)
+		g := &c.entries[0].Entry
+		if g.Kind == syncproto.KindGenesis && g.Of.Incarnation == entry.Incarnation && g.Note != syncproto.NoteSalvaged {
+			left = max(left, g.Of.Seq)
 		}
 	}
 	return left > 0 && entry.Seq > left
