@@ -53,7 +53,6 @@ func BenchmarkUnlockMillion(b *testing.B) {
 	var v *Vault
 	var before, after runtime.MemStats
 	for b.Loop() {
-		v = nil
 		runtime.GC()
 		runtime.ReadMemStats(&before)
 		v = unlocked(b, source)
