@@ -33,7 +33,7 @@ type ledger struct {
 func newLedger(cfg Config) ledger {
 	k := ledger{
 		device: cfg.Device, event: cfg.Event, pinned: cfg.Pinned, roster: &Roster{},
-		history: map[syncproto.TicketNo]*history{}, gates: newGates(cfg.Device),
+		history: map[syncproto.TicketNo]*history{}, gates: newGates(cfg),
 		desk: newDesk(cfg),
 	}
 	for _, d := range cfg.Gates {

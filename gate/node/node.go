@@ -79,6 +79,10 @@ type Config struct {
 	PeerAddrs []string
 	// Carried is what the carry store holds; its entries come by Hear.
 	Carried []Carried
+	// Home names the gate at which a ticket enters at a time, Unix milliseconds, while
+	// gates cannot hear each other; ok is false while it has none. All gates have to
+	// name the same. Defaults to one computed from the roster alone.
+	Home func(no syncproto.TicketNo, ms int64) (home uuid.UUID, ok bool)
 	// Key signs the codes of tickets that are sold here. Without one none are.
 	Key ed25519.PrivateKey
 	// WalkUp is what this gate keeps leased to sell.
