@@ -1,6 +1,7 @@
 package admission_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -149,6 +150,31 @@ func TestFoldIsIndependentOfOrderAndRepetition(t *testing.T) {
 			require.False(t, seen[v.Ref], "one verdict for each admission")
 			require.NotEmpty(t, v.Outcome)
 			seen[v.Ref] = true
+		}
+	})
+}
+
+// Taking an entry back is as if it had never been made, for usage and for what is
+// said of all others, whenever that arrives.
+func TestUndoIsAsIfItsTargetHadNeverBeen(t *testing.T) {
+	r := rules(t)
+	rapid.Check(t, func(t *rapid.T) {
+		facts, tk := anyFacts().Draw(t, "facts"), anyTicket().Draw(t, "ticket")
+		if len(facts) == 0 {
+			return
+		}
+		target := rapid.SampledFrom(facts).Draw(t, "target")
+		if target.Kind == syncproto.KindUndo {
+			return // undoing an undo has no effect
+		}
+		undo := admission.Fact{Ref: syncproto.Ref{Incarnation: gateB, Seq: 99}, T: target.T + 1, Kind: syncproto.KindUndo, Of: target.Ref}
+		with := admission.Fold(r, tk, rapid.Permutation(append([]admission.Fact{undo}, facts...)).Draw(t, "order"))
+		without := admission.Fold(r, tk, slices.DeleteFunc(slices.Clone(facts), func(f admission.Fact) bool { return f.Ref == target.Ref }))
+		require.Equal(t, without.Usage, with.Usage)
+		others := slices.DeleteFunc(with.Verdicts, func(j admission.Judgement) bool { return j.Ref == target.Ref })
+		require.Equal(t, len(without.Verdicts), len(others))
+		for i := range others {
+			require.Equal(t, without.Verdicts[i], others[i])
 		}
 	})
 }
