@@ -21,18 +21,19 @@ type box struct {
 	no   int
 	name string
 	enrolled
-	kept   kept
-	jfile  file[commit]
-	rfile  file[write]
-	aside  []file[commit]
-	chunks map[syncproto.Hash][]byte
-	medium medium
-	clock  clock
-	noRTC  bool // the clock begins at the factory's date with each power-up
-	line   line
-	on     bool
-	boot   int // counts starts and ends, so that what belongs to an earlier life is told
-	asleep time.Duration
+	kept    kept
+	jfile   file[commit]
+	rfile   file[write]
+	aside   []file[commit]
+	carried carryStore
+	chunks  map[syncproto.Hash][]byte
+	medium  medium
+	clock   clock
+	noRTC   bool // the clock begins at the factory's date with each power-up
+	line    line
+	on      bool
+	boot    int // counts starts and ends, so that what belongs to an earlier life is told
+	asleep  time.Duration
 
 	node    *node.Node
 	journal *journal
@@ -40,6 +41,8 @@ type box struct {
 	replica *replica
 	client  caller
 	flights map[node.CallKind]*flight
+	conns   map[uuid.UUID]*conn
+	held    map[uint64]waiting // scans that wait for peers
 	answers []answer
 	wake    int
 	watch   *watch
@@ -66,17 +69,25 @@ type kept struct {
 // image is a copy of a box's medium.
 type image struct {
 	enrolled
-	kept  kept
-	jfile file[commit]
-	rfile file[write]
-	aside []file[commit]
+	kept    kept
+	jfile   file[commit]
+	rfile   file[write]
+	aside   []file[commit]
+	carried carryStore
+}
+
+// waiting is a scan that was not answered yet.
+type waiting struct {
+	lane  int
+	asked time.Duration
 }
 
 // answer is a scan that waits for the disk.
 type answer struct {
-	lane     int
+	waiting
 	decision node.Decision
 	seq      uint64
+	at       time.Duration // when it was decided
 }
 
 // lanes are those of every box.
@@ -109,7 +120,7 @@ func (b *box) after(d time.Duration, fn func()) {
 func (b *box) start() {
 	b.boot++
 	b.on = true
-	j, err := b.openJournal()
+	j, err := journalOf(b)
 	if err != nil {
 		b.say("cannot open its journal: %v", err)
 		b.on = false
@@ -126,14 +137,15 @@ func (b *box) start() {
 		Device: b.device, Event: b.event, Stream: b.stream, Pinned: b.pinned, Trust: &b.kept.trust, HashKey: b.hashKey,
 		Lanes: lanes(), Incarnation: j.current().id, NextSeq: j.seq + 1, Last: j.lastT, Parent: j.parent, Journal: append(marks, j.watermarks()...),
 		Ratchet: b.kept.ratchet, Withdrawn: b.kept.withdrawn, Jitter: b.w.rng.Float64, App: "fleetsim",
+		Mesh: b.w.plan.mesh, MeshTiming: meshTiming(), Carried: b.carried.parts(),
 	}
-	sabotageConfig(b.w, &cfg)
+	sabotageConfig(b, &cfg)
 	b.node, err = node.New(cfg)
 	b.w.must(err)
 	b.eachEntry(b.node.Own)
-	b.flights = map[node.CallKind]*flight{}
+	b.flights, b.conns, b.held = map[node.CallKind]*flight{}, map[uuid.UUID]*conn{}, map[uint64]waiting{}
 	b.watch = newWatch(b)
-	b.openReplica()
+	loadReplica(b)
 	b.client = plainCaller{b}
 	if b.w.plan.signed {
 		b.client, err = wire.NewClient(wire.ClientConfig{
@@ -147,6 +159,12 @@ func (b *box) start() {
 		})
 		b.w.must(err)
 	}
+	for _, p := range b.carried.file.read() {
+		b.node.Hear(&p)
+	}
+	if b.w.plan.mesh {
+		b.after(0, func() { dial(b) })
+	}
 	b.say("starts incarnation %s", short(j.current().id))
 	b.step(node.Tick{})
 }
@@ -154,7 +172,7 @@ func (b *box) start() {
 // reopenPause is the time between attempts to build a session, as in package gate.
 const reopenPause = 2 * time.Second
 
-func (b *box) openJournal() (*journal, error) {
+func journalOf(b *box) (*journal, error) {
 	o := opening{id: newIncarnation(b), now: b.clock.now()}
 	o = sabotageOpening(b, o)
 	j, err := openJournal(&b.jfile, &b.medium, b.device, b.key, o)
@@ -189,7 +207,17 @@ func newIncarnation(b *box) uuid.UUID {
 	return syncprototest.Incarnation(b.clock.now().UnixMilli(), b.name+" "+time.Duration(b.w.births).String())
 }
 
-func (b *box) openReplica() {
+// span reads entries of the box's own journals.
+func (b *box) span(inc uuid.UUID, first uint64, most, mostBytes int) (req syncproto.PushRequest, err error) {
+	for _, j := range append(slices.Clone(b.past), b.journal) {
+		if req, err = j.span(inc, first, most, mostBytes); !errors.Is(err, errUnknown) {
+			break
+		}
+	}
+	return req, err
+}
+
+func loadReplica(b *box) {
 	r, l, ok := openReplica(&b.rfile)
 	if !ok {
 		b.replica = nil
@@ -207,8 +235,7 @@ func (b *box) end() {
 			f.stop()
 		}
 	}
-	b.flights = nil
-	b.answers = nil
+	b.flights, b.answers, b.held = nil, nil, nil
 	b.boot++
 	b.on = false
 }
@@ -218,6 +245,8 @@ func (b *box) powerCut() {
 	b.end()
 	b.jfile.cut(b.w.rng)
 	b.rfile.cut(b.w.rng)
+	b.carried.file.cut(b.w.rng)
+	b.w.check.lostCarry(b)
 }
 
 // powerUp begins one. A box without a clock of its own begins far in the past.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -40,6 +42,9 @@ const (
 	bugFsyncIgnored bug = "fsync error ignored"
 	bugNoBackoff    bug = "retry without back-off"
 	bugForgetsStops bug = "snapshot without withdrawn tickets"
+	bugReachedHome  bug = "home from reachability"
+	bugSilenceIsYes bug = "silence of a peer taken for consent"
+	bugForgetsCarry bug = "entries of a peer kept in memory only"
 )
 
 // story says what a bug does, for whoever reads the bank.
@@ -68,6 +73,9 @@ func bank() []story {
 		{bugFsyncIgnored, "a gate goes on after a failed fsync as if it had worked"},
 		{bugNoBackoff, "a gate tries again at once"},
 		{bugForgetsStops, "tickets that were withdrawn are left out of snapshots"},
+		{bugReachedHome, "the home of a ticket is chosen among the gates that can be reached"},
+		{bugSilenceIsYes, "a gate that asks others waits for none of them"},
+		{bugForgetsCarry, "a gate does not write down what it holds for others"},
 	}
 }
 
@@ -134,7 +142,7 @@ func sabotagePush(ctx context.Context, s session, id uuid.UUID, req syncproto.Pu
 		return syncproto.PushReply{Acked: syncproto.Position{Ref: last.Ref(), Hash: last.Hash}}, nil
 	}
 	if err == nil {
-		st.w.check.took(id, req)
+		st.w.check.taken = append(st.w.check.taken, taken{id, req})
 	}
 	return r, err
 }
@@ -152,8 +160,10 @@ func sabotageCursor(st *store, asked string) string {
 	return asked
 }
 
-func sabotageConfig(w *world, cfg *node.Config) {
-	switch w.bug {
+func sabotageConfig(b *box, cfg *node.Config) {
+	switch b.w.bug {
+	case bugReachedHome:
+		cfg.Home = func(no syncproto.TicketNo, _ int64) (uuid.UUID, bool) { return reachedHome(b, no), true }
 	case bugNoClamp:
 		cfg.Drift = math.MaxInt64
 	case bugNoBackoff:
@@ -279,4 +289,32 @@ func sabotageCommit(ctx context.Context, s session, place *syncprototest.Place, 
 	acked := syncproto.Position{Ref: last.Ref(), Hash: last.Hash}
 	st.w.check.acked(acked)
 	return syncproto.PushReply{Acked: acked}, true
+}
+
+// sabotageClaim answers a question before the peer does.
+func sabotageClaim(b *box, c *conn, msg *syncproto.PeerMessage) {
+	if b.w.bug != bugSilenceIsYes || msg.Claim == nil || !msg.Claim.Ask {
+		return
+	}
+	peer := c.ends[1-c.end(b)].device
+	yes := syncproto.PeerMessage{Answer: &syncproto.ClaimAnswer{ID: msg.Claim.ID, OK: true}}
+	b.after(0, func() { b.step(node.PeerSaid{From: peer, Msg: yes}) })
+}
+
+// reachedHome is the home of a ticket as a gate would have it that asks who can be
+// reached.
+func reachedHome(b *box, no syncproto.TicketNo) uuid.UUID {
+	best, score := b.device, homeScore(b.device, no)
+	for _, c := range peersOf(b, uuid.Nil) {
+		id := c.ends[1-c.end(b)].device
+		if s := homeScore(id, no); s > score {
+			best, score = id, s
+		}
+	}
+	return best
+}
+
+func homeScore(id uuid.UUID, no syncproto.TicketNo) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", id, no))
+	return string(sum[:])
 }

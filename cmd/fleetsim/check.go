@@ -23,9 +23,12 @@ func promises() map[int]string {
 		8:  "in the end every gate holds what central holds, and decides by it",
 		9:  "the fold depends neither on order nor on repetition",
 		10: "a ticket for one entry has one first admission, and every other names it",
+		11: "where gates wait for each other, a ticket enters once, as far as all gates are heard",
+		12: "a ticket whose gates go by its home enters once, whatever the network does",
+		13: "a gate refuses what it could hear of from a gate that it is connected to",
 		14: "a gate that knows of a revocation admits no more, and a connected gate soon knows",
 		15: "a message that comes again changes nothing",
-		16: "what reached central outlives its gate, and a copied gate is found",
+		16: "what reached central or a peer outlives its gate, and a copied gate is found",
 		17: "a cursor of another history never gets a page",
 		18: "a push that hangs delays no page",
 		19: "time rises along a chain, and a wrong clock moves no other by more than 5 s",
@@ -45,6 +48,7 @@ type checker struct {
 	marks  map[uuid.UUID]uint64 // greatest watermark given in this history
 	taken  []taken              // pushes that central took in this history
 	copies []copied
+	mesh   meshChecker
 	gone   map[uuid.UUID]bool // devices whose identity was given up
 }
 
@@ -70,9 +74,11 @@ type copied struct {
 }
 
 func newChecker(w *world) *checker {
-	return &checker{
+	c := &checker{
 		w: w, fates: map[syncproto.Ref]*fate{}, birth: map[string]int{}, marks: map[uuid.UUID]uint64{}, gone: map[uuid.UUID]bool{},
 	}
+	c.mesh = meshChecker{c: c, greens: map[syncproto.TicketNo][]green{}}
+	return c
 }
 
 // note takes an entry that a box has in its journal.
@@ -144,11 +150,6 @@ func (c *checker) acked(p syncproto.Position) {
 	c.marks[p.Incarnation] = max(c.marks[p.Incarnation], p.Seq)
 }
 
-// took remembers a push for being sent again.
-func (c *checker) took(from uuid.UUID, req syncproto.PushRequest) {
-	c.taken = append(c.taken, taken{from, req})
-}
-
 func (c *checker) minted(cursor string) { c.birth[cursor] = c.w.store.history }
 
 // answered sees that a cursor got a page.
@@ -165,7 +166,35 @@ func (c *checker) answered(asked string) {
 
 // fellBack sees that central forgot its newest state.
 func (c *checker) fellBack() {
-	c.marks, c.taken = map[uuid.UUID]uint64{}, nil
+	c.marks, c.taken, c.mesh.moved = map[uuid.UUID]uint64{}, nil, true
+	c.findLost()
+}
+
+// carrier is under which name a box holds entries of others.
+func carrier(b *box) string { return b.name + "/carry" }
+
+// carries sees that a box keeps entries of another one.
+func (c *checker) carries(b *box, p *syncproto.PushRequest) {
+	for i := range p.Entries {
+		if f := c.fates[p.Entries[i].Ref()]; f != nil && !f.lost {
+			f.holders[carrier(b)] = true
+		}
+	}
+}
+
+// lostCarry sees that a box lost some of what it keeps for others.
+func (c *checker) lostCarry(b *box) {
+	for _, f := range c.fates {
+		delete(f.holders, carrier(b))
+	}
+	for _, p := range b.carried.file.read() {
+		c.carries(b, &p)
+	}
+	c.findLost()
+}
+
+// findLost marks entries that nobody holds any more.
+func (c *checker) findLost() {
 	for ref, f := range c.fates {
 		if len(f.holders) == 0 && c.w.store.view.Watermark(ref.Incarnation).Seq < ref.Seq {
 			f.lost = true
@@ -175,19 +204,17 @@ func (c *checker) fellBack() {
 
 // gaveUp sees that a device will not be let in at central any more.
 func (c *checker) gaveUp(b *box) {
-	c.gone[b.device] = true
+	c.gone[b.device], c.mesh.moved = true, true
 	c.dropped(b)
 }
 
 // dropped sees that a box has no journal any more; what it can still read is noted
 // again when it starts.
 func (c *checker) dropped(b *box) {
-	for ref, f := range c.fates {
+	for _, f := range c.fates {
 		delete(f.holders, b.name)
-		if len(f.holders) == 0 && c.w.store.view.Watermark(ref.Incarnation).Seq < ref.Seq {
-			f.lost = true
-		}
 	}
+	c.findLost()
 }
 
 func (c *checker) cloned(a, b *box) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"gatehouse/syncproto"
@@ -21,7 +22,7 @@ type kind struct {
 
 // kinds is everything that can happen in a world. To add one, add a line.
 func kinds() []kind {
-	return append(work(), append(lineTrouble(), append(boxTrouble(), centralTrouble()...)...)...)
+	return slices.Concat(work(), lineTrouble(), lanTrouble(), boxTrouble(), centralTrouble())
 }
 
 func (w *world) begin(it *item) {
@@ -125,6 +126,19 @@ func lineTrouble() []kind {
 		set("damaging line", 0.25, func(l *line, it *item) { l.corrupt = it.rate }, func(l *line) { l.corrupt = 0 }),
 		set("slow line", 0.3, func(l *line, it *item) { l.lag = time.Duration(it.n%4000) * time.Millisecond }, func(l *line) { l.lag = 0 }),
 		set("cable out", 0.4, func(l *line, _ *item) { l.noUp, l.noDown = true, true }, func(l *line) { l.noUp, l.noDown = false, false }),
+		{
+			name: "uplink lost", share: 0.3, most: 3, // the venue's, which all gates share
+			begin: func(w *world, _ *box, _ *item) {
+				for _, b := range w.boxes {
+					b.line.noUp, b.line.noDown = true, true
+				}
+			},
+			end: func(w *world, _ *box, _ *item) {
+				for _, b := range w.boxes {
+					b.line.noUp, b.line.noDown = false, false
+				}
+			},
+		},
 		set("no way up", 0.2, func(l *line, _ *item) { l.noUp = true }, func(l *line) { l.noUp = false }),
 		set("no way down", 0.2, func(l *line, _ *item) { l.noDown = true }, func(l *line) { l.noDown = false }),
 	}
@@ -189,12 +203,13 @@ func boxTrouble() []kind {
 }
 
 func copyOf(b *box) *image {
-	return &image{enrolled: b.enrolled, kept: b.kept, jfile: b.jfile.image(), rfile: b.rfile.image(), aside: append([]file[commit](nil), b.aside...)}
+	return &image{enrolled: b.enrolled, kept: b.kept, jfile: b.jfile.image(), rfile: b.rfile.image(), aside: append([]file[commit](nil), b.aside...), carried: carryStore{b.carried.file.image()}}
 }
 
 func putBack(b *box, i *image) {
 	b.enrolled, b.kept = i.enrolled, i.kept
 	b.jfile, b.rfile, b.aside = i.jfile.image(), i.rfile.image(), append([]file[commit](nil), i.aside...)
+	b.carried = carryStore{i.carried.file.image()}
 }
 
 // restoreImage copies a box's medium, and puts the copy back later.
@@ -228,7 +243,7 @@ func wipe(w *world, b *box, _ *item) {
 	b.say("is wiped")
 	b.end()
 	w.check.gaveUp(b)
-	b.jfile, b.rfile, b.aside = file[commit]{}, file[write]{}, nil
+	b.jfile, b.rfile, b.aside, b.carried = file[commit]{}, file[write]{}, nil, carryStore{}
 	w.enrol(b)
 	for _, c := range w.centrals {
 		c.touch()
@@ -282,4 +297,40 @@ func b2f(on bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+// lanTrouble is trouble between boxes, where they hear each other.
+func lanTrouble() []kind {
+	cut := func(name string, share float64, apart func(a, b *box, it *item) bool) kind {
+		set := func(w *world, it *item, on bool) {
+			for _, a := range w.boxes {
+				for _, b := range w.boxes {
+					if a != b && apart(a, b, it) {
+						if delete(w.lan.cut, [2]int{a.no, b.no}); on {
+							w.lan.cut[[2]int{a.no, b.no}] = true
+						}
+					}
+				}
+			}
+		}
+		return kind{
+			name: name, share: share, most: 3,
+			begin: func(w *world, _ *box, it *item) { set(w, it, true) }, end: func(w *world, _ *box, it *item) { set(w, it, false) },
+		}
+	}
+	half := func(b *box, it *item) bool { return it.n>>(b.no%20)&1 == 1 }
+	return []kind{
+		cut("LAN in two", 0.3, func(a, b *box, it *item) bool { return half(a, it) != half(b, it) }),
+		cut("LAN one way", 0.15, func(a, b *box, it *item) bool { return half(a, it) && !half(b, it) }),
+		cut("gate off the LAN", 0.2, func(a, b *box, it *item) bool { return a.no == it.box || b.no == it.box }),
+		{
+			name: "LAN off", share: 0.15, most: 2,
+			begin: func(w *world, _ *box, _ *item) { w.lan.off = true }, end: func(w *world, _ *box, _ *item) { w.lan.off = false },
+		},
+		{
+			name: "slow LAN", share: 0.2, most: 2,
+			begin: func(w *world, _ *box, it *item) { w.lan.lag = time.Duration(it.n%300) * time.Millisecond },
+			end:   func(w *world, _ *box, _ *item) { w.lan.lag = 0 },
+		},
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"slices"
 	"time"
 
 	"gatehouse/gate/node"
@@ -13,7 +12,7 @@ import (
 )
 
 // callKinds in their order, because a map has none.
-var callKinds = []node.CallKind{node.CallHello, node.CallSnapshot, node.CallChanges, node.CallPush, node.CallHeartbeat}
+var callKinds = []node.CallKind{node.CallHello, node.CallSnapshot, node.CallChanges, node.CallPush, node.CallHeartbeat, node.CallLease}
 
 // flight is one call under way: a coroutine that runs the shipped client and stops
 // where that waits for the network.
@@ -114,14 +113,10 @@ func (f *flight) carry(ctx context.Context, c node.Call) error {
 		a.Page = &p
 		return err
 	case node.CallPush:
-		var req syncproto.PushRequest
-		var err error
-		for _, j := range append(slices.Clone(b.past), b.journal) {
-			req, err = j.span(c.Push.Incarnation, c.Push.First,
-				min(c.Push.Limits.PushEntries, syncproto.PushEntriesMax), min(c.Push.Limits.PushBytes, syncproto.PushBytesMax))
-			if !errors.Is(err, errUnknown) {
-				break
-			}
+		req, err := b.span(c.Push.Incarnation, c.Push.First,
+			min(c.Push.Limits.PushEntries, syncproto.PushEntriesMax), min(c.Push.Limits.PushBytes, syncproto.PushBytesMax))
+		if c.Push.Carried {
+			req, err = b.carried.span(c.Push.Incarnation, c.Push.First)
 		}
 		if err != nil {
 			return err

@@ -50,7 +50,11 @@ func newStore(w *world) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	rules, err := mem.CreateEvent(syncprototest.Rules("Festival"))
+	rules := syncprototest.Rules("Festival")
+	if w.plan.policy.Partition != "" {
+		rules.Policy = w.plan.policy
+	}
+	rules, err = mem.CreateEvent(rules)
 	if err != nil {
 		return nil, err
 	}

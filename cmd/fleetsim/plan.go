@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"gatehouse/syncproto"
 )
 
 // plan is all that is decided before a world begins: sizes, and what happens when.
@@ -18,6 +20,8 @@ type plan struct {
 	centrals int
 	tickets  int
 	chaos    time.Duration
+	mesh     bool // gates hear each other
+	policy   syncproto.Policy
 	signed   bool // requests and answers are signed, by the shipped client and server
 	items    []item
 }
@@ -44,7 +48,12 @@ func newPlan(seed uint64) *plan {
 	r := rand.New(rand.NewPCG(seed, 1))
 	p := &plan{
 		seed: seed, gates: 1 + r.IntN(r.IntN(8)+1), centrals: 1 + r.IntN(3), tickets: 1 + r.IntN(r.IntN(ticketsMax)+1),
-		chaos: time.Duration(10+r.IntN(60)) * time.Second, signed: r.IntN(4) == 0,
+		chaos: time.Duration(10+r.IntN(60)) * time.Second, signed: r.IntN(6) == 0,
+	}
+	p.mesh = p.gates > 1 && r.IntN(3) > 0
+	if p.mesh {
+		p.policy.Partition = []syncproto.Partition{syncproto.PartitionOpen, syncproto.PartitionOpen, syncproto.PartitionHome, syncproto.PartitionClosed}[r.IntN(4)]
+		p.policy.ClaimWaitMS = []int{0, 100, 400}[r.IntN(3)]
 	}
 	p.draw(r, "scan", 5+r.IntN(30*p.gates))
 	for _, k := range kinds() {

@@ -11,12 +11,35 @@ import (
 
 // step has the node take one input, and does what it asks for.
 func (b *box) step(in node.Input) {
-	before := b.node.Status(b.clock.now())
-	out := b.node.Step(b.clock.now(), in)
-	b.watch.stepped(before, in, &out)
+	now := b.clock.now()
+	a, isAnswer := in.(node.Answer)
+	var before node.Status
+	if isAnswer {
+		before = b.node.Status(now)
+	}
+	out := b.node.Step(now, in)
+	if isAnswer {
+		b.watch.stepped(before, &a, &out)
+	} else if said, ok := in.(node.PeerSaid); ok && (said.Msg.Claim != nil || said.Msg.Events != nil) {
+		b.watch.follow(b.node.Status(now).OffsetMS)
+	}
+	speak(b, out.Send)
+	for i := range out.Settled {
+		s := &out.Settled[i]
+		h := b.held[s.Held]
+		b.watch.decided(h.lane, &s.Decision)
+		delete(b.held, s.Held)
+		b.answer(h, s.Decision, s.Journal, s.Entry)
+	}
+	act(b, &out)
+}
+
+// act does what a step asks for, but for its answers.
+func act(b *box, out *node.Output) {
 	if out.Ratchet != "" {
+		ratchet := out.Ratchet
 		b.after(b.w.between(0, 20*time.Millisecond), func() {
-			b.kept.ratchet = out.Ratchet
+			b.kept.ratchet = ratchet
 			if t := b.node.Trust(); t != nil {
 				b.kept.trust = *t
 			}
@@ -31,8 +54,9 @@ func (b *box) step(in node.Input) {
 		}
 	}
 	if out.Store != nil {
-		b.store(out.Store)
+		storePage(b, out.Store)
 	}
+	share(b, out)
 	for _, c := range out.Calls {
 		if !sabotageCall(b, c) {
 			call(b, c)
@@ -49,8 +73,8 @@ func (b *box) step(in node.Input) {
 	}
 }
 
-// store writes a page to the replica file.
-func (b *box) store(p *syncproto.Page) {
+// storePage writes a page to the replica file.
+func storePage(b *box, p *syncproto.Page) {
 	if b.replica == nil {
 		return
 	}
@@ -71,27 +95,41 @@ func (b *box) store(p *syncproto.Page) {
 	}
 }
 
-// scan presents a ticket's code at a lane. It reports whether anybody answered.
-func (b *box) scan(lane int, code []byte) bool {
-	if !b.on || b.asleep > b.w.now {
-		return false
+// scan presents a ticket's code at a lane, if anybody is there to answer.
+func (b *box) scan(lane int, code []byte) {
+	if !b.awake() {
+		return
 	}
 	out := b.node.Step(b.clock.now(), node.Scan{Lane: lane, Text: code})
-	b.watch.decided(&out)
-	b.say("lane %s: ticket %d: %s %s", lanes()[lane].Name, out.Decision.Ticket, out.Decision.Decision, out.Decision.Reason)
-	if !out.Journal {
-		return true
+	speak(b, out.Send)
+	if out.Held != 0 {
+		b.held[out.Held] = waiting{lane: lane, asked: b.w.now}
+		act(b, &out)
+		return
 	}
-	e, err := b.journal.append(out.Entry)
+	b.watch.decided(lane, &out.Decision)
+	b.answer(waiting{lane: lane, asked: b.w.now}, out.Decision, out.Journal, out.Entry)
+}
+
+// awake reports whether the box's process runs and is not stopped.
+func (b *box) awake() bool { return b.on && b.asleep <= b.w.now }
+
+// answer takes a decision on its way to the staff: one that promises something is
+// shown when it is on the disk.
+func (b *box) answer(h waiting, d node.Decision, journalled bool, entry syncproto.Entry) {
+	b.say("lane %s: ticket %d: %s %s, %s", lanes()[h.lane].Name, d.Ticket, d.Decision, d.Reason, d.Certainty())
+	if !journalled {
+		return
+	}
+	e, err := b.journal.append(entry)
 	if err != nil {
 		b.fail(err)
-		return true
+		return
 	}
-	a := answer{lane: lane, decision: out.Decision, seq: e.Seq}
+	a := answer{waiting: h, decision: d, seq: e.Seq, at: b.w.now}
 	b.answers = append(b.answers, a)
 	sabotageAck(b, a, &e)
 	b.commit()
-	return true
 }
 
 // commit writes what is queued, and waits for the disk if nobody does.
@@ -129,6 +167,7 @@ func (b *box) durable(e *syncproto.Entry) {
 		a := b.answers[i]
 		b.answers = slices.Delete(b.answers, i, i+1)
 		b.watch.shown(a, e)
+		b.w.hear(shownAnswer{box: b.no, lane: a.lane, asked: a.asked, shown: b.w.now, decision: a.decision})
 	}
 	b.step(node.Durable{Seq: e.Seq})
 }

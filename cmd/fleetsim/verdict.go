@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"gatehouse/gate/node"
@@ -90,6 +91,10 @@ func (c verdict) endKept() {
 	for _, f := range sortedBy(c.fates, compareRefs) {
 		e, ok := central[f.entry.Ref()]
 		switch {
+		case !ok && f.answered && !f.lost && c.onlyCarried(f):
+			if c.carriedWhole(f) {
+				c.w.fail(16, "entry %d of %s reached %s before its gate was lost, and central has not got it", f.entry.Seq, short(f.entry.Incarnation), slices.Sorted(maps.Keys(f.holders)))
+			}
 		case !ok && f.answered && !f.lost && len(f.holders) > 0:
 			c.w.fail(1, "entry %d of %s was answered, %s has it, and central has not", f.entry.Seq, short(f.entry.Incarnation), slices.Sorted(maps.Keys(f.holders)))
 		case !ok && f.answered && !f.lost:
@@ -100,6 +105,28 @@ func (c verdict) endKept() {
 			}
 		}
 	}
+}
+
+// onlyCarried reports whether an entry is held by peers of its gate alone.
+func (c verdict) onlyCarried(f *fate) bool {
+	for name := range f.holders {
+		if !strings.HasSuffix(name, "/carry") {
+			return false
+		}
+	}
+	return len(f.holders) > 0
+}
+
+// carriedWhole reports whether everything from what central holds to an entry is
+// still held by somebody: a journal with a hole cannot be pushed.
+func (c verdict) carriedWhole(f *fate) bool {
+	ref := f.entry.Ref()
+	for ref.Seq = c.w.store.view.Watermark(ref.Incarnation).Seq + 1; ref.Seq <= f.entry.Seq; ref.Seq++ {
+		if g := c.fates[ref]; g == nil || len(g.holders) == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // facts are what a fold of the entries goes by. What a device did itself stays true

@@ -5,6 +5,7 @@ import (
 
 	"gatehouse/gate/node"
 	"gatehouse/syncproto"
+	"gatehouse/syncproto/syncprototest"
 )
 
 // watch is the checker beside one life of a box: it sees what goes in and out.
@@ -52,13 +53,16 @@ func (v *watch) written(e *syncproto.Entry) {
 }
 
 // decided sees an answer when it is made.
-func (v *watch) decided(out *node.Output) {
+func (v *watch) decided(lane int, d *node.Decision) {
 	now := v.b.clock.now()
 	v.allow(now.UnixMilli() + v.b.node.Status(now).OffsetMS + 1)
-	if out.Decision.Decision != node.Admit {
+	if d.Decision != node.Admit {
 		return
 	}
-	if t, ok := v.known[out.Decision.Ticket]; ok && t.Status != syncproto.StatusPaid {
+	if lanes()[lane].Zone == syncprototest.ZoneMain {
+		v.c.mesh.admits(v.b, d)
+	}
+	if t, ok := v.known[d.Ticket]; ok && t.Status != syncproto.StatusPaid {
 		v.c.w.fail(14, "%s admits ticket %d, which it knows to be %s", v.b.name, t.No, t.Status)
 	}
 }
@@ -71,14 +75,11 @@ func (v *watch) shown(a answer, e *syncproto.Entry) {
 	if f := v.c.fates[e.Ref()]; f != nil {
 		f.answered = true
 	}
+	v.c.mesh.shown(v.b, a, e)
 }
 
 // stepped sees a step that took an answer of central.
-func (v *watch) stepped(before node.Status, in node.Input, out *node.Output) {
-	a, ok := in.(node.Answer)
-	if !ok {
-		return
-	}
+func (v *watch) stepped(before node.Status, a *node.Answer, out *node.Output) {
 	now := v.b.clock.now()
 	after := v.b.node.Status(now)
 	if a.Call.Kind == node.CallChanges || a.Call.Kind == node.CallSnapshot {
@@ -166,7 +167,7 @@ func (v *watch) look() {
 	}
 	since := max(v.paged, v.started, v.odd)
 	idle := b.flights[node.CallChanges] == nil && b.flights[node.CallSnapshot] == nil && b.flights[node.CallHello] == nil
-	if idle && now-v.pushing > patience && now-since > patience {
+	if idle && now-v.pushing > patience && now-since > patience && !excused(b) {
 		v.c.w.fail(18, "%s asks for no page since %.1fs, and has a push under way", b.name, since.Seconds())
 	}
 }

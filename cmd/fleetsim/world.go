@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"gatehouse/gate/node"
 	"gatehouse/syncproto"
 	"gatehouse/syncproto/syncprototest"
 )
@@ -27,6 +28,8 @@ type world struct {
 	boxes    []*box
 	check    *checker
 	rates    rates
+	lan      lan
+	hear     func(shownAnswer)
 	counts   map[string]int // what was done to whom, by kind
 	births   int            // incarnations and devices so far
 	issues   map[syncproto.TicketNo]uint8
@@ -59,9 +62,21 @@ func (r randomBytes) Read(p []byte) (int, error) {
 
 // run plays a plan. The same plan and bug give the same result.
 func run(p *plan, bug bug, codes *codebook, out io.Writer) (res result, err error) {
+	return runHeard(p, bug, codes, out, func(shownAnswer) {})
+}
+
+// shownAnswer is an answer that staff saw, from the scan on.
+type shownAnswer struct {
+	box, lane    int
+	asked, shown time.Duration
+	decision     node.Decision
+}
+
+// runHeard is run for somebody who wants to hear what staff saw.
+func runHeard(p *plan, bug bug, codes *codebook, out io.Writer, hear func(shownAnswer)) (res result, err error) {
 	w := &world{
-		plan: p, bug: bug, codes: codes, rng: rand.New(rand.NewPCG(p.seed, 2)), counts: map[string]int{},
-		issues: map[syncproto.TicketNo]uint8{},
+		hear: hear, plan: p, bug: bug, codes: codes, rng: rand.New(rand.NewPCG(p.seed, 2)), counts: map[string]int{},
+		issues: map[syncproto.TicketNo]uint8{}, lan: newLAN(),
 	}
 	w.random = randomBytes{w.rng}
 	w.trace = &trace{clock: &w.timeline, out: out}
@@ -159,6 +174,8 @@ func heal(w *world) {
 	for i := range w.plan.items {
 		w.finish(&w.plan.items[i])
 	}
+	w.lan.off, w.lan.lag = false, 0
+	clear(w.lan.cut)
 	w.store.down, w.store.hang, w.store.busy, w.store.unknown, w.rates = false, false, 0, 0, rates{}
 	for _, c := range w.centrals {
 		c.up = true
@@ -199,6 +216,7 @@ func settle(w *world) bool {
 
 // look makes the checks that go by time.
 func look(w *world) {
+	w.lan.look(w.now)
 	w.check.look()
 	w.after(time.Second, func() { look(w) })
 }
