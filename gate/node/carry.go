@@ -15,6 +15,10 @@ import (
 // again, of whoever has them.
 const wantTimeout = 2 * time.Second
 
+// tellFor is how long what a gate that is heard has written may be on its way from
+// it, before another one is asked for it.
+const tellFor = time.Second
+
 // dropAfter is how long after central took carried entries they are kept at
 // least: the roster has to have brought them down, so that a restart knows them.
 const dropAfter = 5 * time.Second
@@ -59,6 +63,8 @@ type chain struct {
 	ackedAt     time.Time
 	refused     bool // central cannot take it from here
 
+	lacked   uint64 // the first entry that was lacking when a peer had it; 0 for none
+	lackedAt time.Time
 	wanted   uint64 // asked for; 0 for nothing
 	wantedAt time.Time
 	offered  uint64 // the most that the peer asked has
@@ -124,8 +130,9 @@ func (c *courier) vector() *syncproto.Vector {
 	return v
 }
 
-// compare asks a peer for what it has and this gate lacks.
-func (c *courier) compare(now time.Time, from uuid.UUID, v *syncproto.Vector, out *Output) {
+// compare asks a peer for what it has and this gate lacks. What it had before it was
+// heard, as its first vector since says, nobody is going to tell unasked.
+func (c *courier) compare(now time.Time, from uuid.UUID, fresh bool, v *syncproto.Vector, out *Output) {
 	for _, offer := range v.Chains {
 		if _, known := c.n.know.gates.Device(offer.Device); !known || offer.Incarnation == c.n.cfg.Incarnation {
 			continue
@@ -137,8 +144,26 @@ func (c *courier) compare(now time.Time, from uuid.UUID, v *syncproto.Vector, ou
 		if offer.Device == from && offer.Acked > k.acked {
 			k.acked, k.ackedAt = offer.Acked, now
 		}
-		c.want(now, from, k, offer, out)
+		if fresh || !k.coming(now, c.n, offer.Last) {
+			c.want(now, from, k, offer, out)
+		}
 	}
+}
+
+// coming reports whether what a peer has of a journal, and this gate lacks, is to
+// be expected from the owner: it is heard, it gives new entries to everybody, and
+// this one was not lacking for long. Else every vector that overtakes an entry
+// would fetch it a second time, the more of them the busier the gates are.
+func (k *chain) coming(now time.Time, n *Node, last uint64) bool {
+	next := max(k.have, n.link.own(k.inc)) + 1
+	owner := n.mesh.peers[k.device]
+	if last < next || owner == nil || !n.mesh.live(owner, now) {
+		return false
+	}
+	if k.lacked != next {
+		k.lacked, k.lackedAt = next, now
+	}
+	return now.Sub(k.lackedAt) < tellFor
 }
 
 func (c *courier) want(now time.Time, from uuid.UUID, k *chain, offer syncproto.Chain, out *Output) {

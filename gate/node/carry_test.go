@@ -149,3 +149,29 @@ func TestAnotherGatesIncarnationIsNotTakenOver(t *testing.T) {
 	v.gates[1].step(node.PeerSaid{From: c.device, Msg: syncproto.PeerMessage{Events: &forged}})
 	require.Equal(t, node.Admit, v.gates[1].present(9).Decision)
 }
+
+// Entries that are on their way from their owner are not asked of others that had
+// them sooner; those that do not come are.
+func TestWhatTheOwnerIsSendingIsNotAskedOfOthers(t *testing.T) {
+	v := newVenue(t, 3, optimistic)
+	a, b, c := v.gates[0], v.gates[1], v.gates[2]
+	v.pass(5 * time.Second)
+	v.part([]int{0}, []int{2}) // C hears A a moment longer than A's entries reach it
+	require.Equal(t, node.Admit, a.present(1).Decision)
+	offer := &syncproto.Vector{Chains: []syncproto.Chain{{Device: a.device, Incarnation: a.inc, First: 1, Last: uint64(a.synced)}}}
+	wants := func() (n int) {
+		for _, s := range c.step(node.PeerSaid{From: b.device, Msg: syncproto.PeerMessage{Vector: offer}}).Send {
+			if s.Msg.Want != nil {
+				n++
+			}
+		}
+		return n
+	}
+	require.Zero(t, wants(), "it may come any moment")
+	alive := func() { c.step(node.PeerSaid{From: a.device, Msg: syncproto.PeerMessage{Ping: &syncproto.Ping{}}}) }
+	for range 5 {
+		v.now = v.now.Add(250 * time.Millisecond)
+		alive()
+	}
+	require.Equal(t, 1, wants(), "A is heard, and still its entry has not come")
+}

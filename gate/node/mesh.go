@@ -111,6 +111,7 @@ func (b *beat) take(now time.Time, every time.Duration) bool {
 type peer struct {
 	member    Member
 	connected bool
+	fresh     bool // heard again, and its first vector since is to come
 	heard     time.Time
 	online    bool      // by its own word
 	onlineAt  time.Time // when it last said so, or came up
@@ -162,7 +163,7 @@ func (m *mesh) muster(g *Gates) {
 
 func (m *mesh) up(now time.Time, id uuid.UUID, n *Node, out *Output) {
 	if p := m.peers[id]; p != nil {
-		p.connected, p.heard = true, now
+		p.connected, p.fresh, p.heard = true, true, now
 		if p.onlineAt.IsZero() {
 			p.onlineAt = now // it gets the time to say so
 		}
@@ -186,7 +187,8 @@ func (m *mesh) said(now time.Time, in PeerSaid, n *Node, out *Output) {
 		return
 	}
 	// A connection that replaced another one may have been reported before the end of
-	// that one.
+	// that one. What was said while it was not heard may be lost.
+	p.fresh = p.fresh || !m.live(p, now)
 	p.connected, p.heard = true, now
 	switch msg := in.Msg; {
 	case msg.Ping != nil:
@@ -200,7 +202,8 @@ func (m *mesh) said(now time.Time, in PeerSaid, n *Node, out *Output) {
 	case msg.Vector != nil:
 		p.say(now, msg.Vector.Online)
 		p.place(now, msg.Vector.Cursor, &n.link)
-		n.courier.compare(now, in.From, msg.Vector, out)
+		n.courier.compare(now, in.From, p.fresh, msg.Vector, out)
+		p.fresh = false
 	case msg.Want != nil:
 		n.courier.serve(in.From, msg.Want, out)
 	case msg.Events != nil:
