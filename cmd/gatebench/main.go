@@ -71,6 +71,7 @@ func sections() []section {
 		{"tty", "from the scanner's last byte to the logged decision", measureTTY},
 		{"revoke", "from a revocation to the first refusal", measureRevoke},
 		{"mesh", "from an admission at one gate to the refusal at another", measureMesh},
+		{"fleet", "what a mesh of many gates costs", measureFleet},
 		{"drain", "a day's journal into central", measureDrain},
 		// Last, because Postgres goes on tidying up behind a million new rows.
 		{"bootstrap", "from an empty gate to its first decision", measureBootstrap},

@@ -99,11 +99,15 @@ func (s *scene) roster(n int, numbers []syncproto.TicketNo, codes [][]byte) (nod
 
 // mind makes a node with a roster, for the open incarnation of a journal.
 func (s *scene) mind(device, incarnation uuid.UUID, next uint64, loaded node.Loaded) (*node.Node, error) {
-	mind, err := node.New(node.Config{
-		Device: device, Event: sceneEvent, Stream: s.stream, Pinned: syncproto.Fingerprint(s.trust.Root), Trust: s.trust, HashKey: s.hashKey,
-		Lanes:       []node.LaneConfig{{Name: "N1", Zone: "main", Direction: syncproto.In}},
-		Incarnation: incarnation, NextSeq: next, Jitter: mrand.Float64, App: "gatebench",
-	})
+	return s.mindOf(node.Config{Device: device, Incarnation: incarnation, NextSeq: next}, loaded)
+}
+
+// mindOf is mind for a node with more to it; cfg lacks what all nodes share.
+func (s *scene) mindOf(cfg node.Config, loaded node.Loaded) (*node.Node, error) {
+	cfg.Event, cfg.Stream, cfg.Pinned, cfg.Trust, cfg.HashKey = sceneEvent, s.stream, syncproto.Fingerprint(s.trust.Root), s.trust, s.hashKey
+	cfg.Lanes = []node.LaneConfig{{Name: "N1", Zone: "main", Direction: syncproto.In}}
+	cfg.Jitter, cfg.App = mrand.Float64, "gatebench"
+	mind, err := node.New(cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,8 @@ type sizes struct {
 	journalled   int   // check-ins to drain
 	meshGates    int   // real gates that hear each other
 	meshScans    int   // tickets that each mesh of them lets in
+	fleets       []int // gates of a mesh in this process
+	fleetFor     time.Duration
 }
 
 // fullSizes are those of the figures that README quotes.
@@ -23,7 +25,7 @@ func fullSizes() sizes {
 	return sizes{
 		small: 100_000, large: 1_000_000, decisions: 20_000, admitFor: 5 * time.Second, callers: 64, codes: 200_000,
 		event: 100_000, scans: 1000, revocations: 200, boots: []int{50_000, 1_000_000}, journalled: 45_000,
-		meshGates: 8, meshScans: 500,
+		meshGates: 8, meshScans: 500, fleets: []int{8, 32}, fleetFor: 10 * time.Second,
 	}
 }
 
@@ -32,6 +34,6 @@ func quickSizes() sizes {
 	return sizes{
 		small: 1000, large: 10_000, decisions: 1000, admitFor: 300 * time.Millisecond, callers: 64, codes: 10_000,
 		event: 2000, scans: 30, revocations: 5, boots: []int{2000, 5000}, journalled: 1500,
-		meshGates: 3, meshScans: 10,
+		meshGates: 3, meshScans: 10, fleets: []int{4}, fleetFor: time.Second,
 	}
 }
