@@ -305,13 +305,13 @@ func (c *courier) due(now time.Time) *chain {
 
 // rank is how much later than the first this gate carries, of those that can.
 func (m *mesh) rank(now time.Time, self uuid.UUID) time.Duration {
-	n := time.Duration(0)
+	n := 0
 	for _, id := range m.order {
 		if p := m.peers[id]; m.live(p, now) && p.online && bytes.Compare(id[:], self[:]) < 0 {
 			n++
 		}
 	}
-	return n * carryRank
+	return time.Duration(n) * carryRank
 }
 
 // acked takes central's word on a journal that this gate carries.
