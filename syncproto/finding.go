@@ -1,6 +1,10 @@
 package syncproto
 
-import "github.com/google/uuid"
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
 
 // FindingKind says what central found wrong when it put the journals together.
 type FindingKind string
@@ -96,6 +100,14 @@ type FindingSide struct {
 	At        int64     `json:"at,omitempty"`  // raw device clock, Unix ms
 	OffsetMS  int64     `json:"off,omitempty"` // correction, and its uncertainty
 	ErrMS     int64     `json:"err,omitempty"`
+}
+
+// Moment is Unix milliseconds that a device claimed as a time in UTC, held within
+// the years 1 to 9999: a device may claim anything, and JSON and databases cannot
+// tell times beyond.
+func Moment(ms int64) time.Time {
+	const first, last = -62_135_596_800_000, 253_402_300_799_999
+	return time.UnixMilli(min(max(ms, first), last)).UTC()
 }
 
 // SideOf is the side of an entry's device.

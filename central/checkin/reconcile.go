@@ -28,9 +28,12 @@ const (
 // exactly what is missing.
 type Statement struct {
 	At time.Time `json:"at"` // by the clock of the database
-	// Complete means that every gate is.
-	Complete bool            `json:"complete"`
-	Gates    []GateStatement `json:"gates"` // by name, then in the order of enrolment
+	// Complete means that every gate is, for all that was done until CompleteAt: when
+	// the gate whose last heartbeat is the oldest made it. CompleteAt is nil where that
+	// is not so, or where there is no gate.
+	Complete   bool            `json:"complete"`
+	CompleteAt *time.Time      `json:"complete_at"`
+	Gates      []GateStatement `json:"gates"` // by name, then in the order of enrolment
 }
 
 // GateStatement is the part of one gate. Of a box and its replacement each has one.
@@ -55,6 +58,8 @@ type GateStatement struct {
 	// Missing counts the entries, of all kinds, that are known to be and are not here.
 	Missing  int64              `json:"missing"`
 	Journals []JournalStatement `json:"journals"` // oldest first
+
+	spokeAt *time.Time // when it made its last heartbeat, which may have been on its way for long
 }
 
 // JournalStatement is the part of one incarnation. What the gate never spoke of is
@@ -143,5 +148,13 @@ func (g *GateStatement) settle(now time.Time, current *uuid.UUID) {
 
 // settle sums up an event.
 func (s *Statement) settle() {
+	for i := range s.Gates {
+		if at := s.Gates[i].spokeAt; s.CompleteAt == nil || at != nil && at.Before(*s.CompleteAt) {
+			s.CompleteAt = at
+		}
+	}
 	s.Complete = !slices.ContainsFunc(s.Gates, func(g GateStatement) bool { return g.Standing != StandingComplete })
+	if !s.Complete {
+		s.CompleteAt = nil
+	}
 }

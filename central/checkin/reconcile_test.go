@@ -25,7 +25,9 @@ func (b *bundle) greet(g *gate, ratchet string) string {
 // beat sends a heartbeat with these reports.
 func (b *bundle) beat(g *gate, reports ...syncproto.JournalReport) {
 	b.t.Helper()
-	_, err := b.fleet.Heartbeat(b.t.Context(), g.Device, syncproto.HeartbeatRequest{Incarnation: g.Incarnation, Journals: reports})
+	_, err := b.fleet.Heartbeat(b.t.Context(), g.Device, syncproto.HeartbeatRequest{
+		Incarnation: g.Incarnation, Journals: reports, ClockMS: b.now + 7, OffsetMS: -7,
+	})
 	require.NoError(b.t, err)
 }
 
@@ -85,6 +87,7 @@ func TestStatementIsCompleteOnlyWhenThatIsKnown(t *testing.T) {
 	require.Equal(t, checkin.StandingComplete, stand.Standing)
 	require.Equal(t, []int64{1, 2, 2, 0}, []int64{stand.Shown, stand.Journal, stand.Central, stand.Missing})
 	require.NotNil(t, stand.HeardAt)
+	require.Equal(t, b.now, b.statement().CompleteAt.UnixMilli(), "up to when the heartbeat was made")
 
 	g.Admit(2, b.now)
 	g.Admit(3, b.now)
@@ -92,6 +95,7 @@ func TestStatementIsCompleteOnlyWhenThatIsKnown(t *testing.T) {
 	stand = b.stand()
 	require.Equal(t, checkin.StandingMissing, stand.Standing)
 	require.Equal(t, []int64{4, 4, 2, 2}, []int64{stand.Shown, stand.Journal, stand.Central, stand.Missing})
+	require.Nil(t, b.statement().CompleteAt)
 	require.Equal(t, []checkin.SeqRange{{From: 5, To: 6}}, stand.Journals[0].Missing)
 	require.EqualValues(t, 4, stand.Journals[0].AckedSeq)
 
@@ -101,6 +105,22 @@ func TestStatementIsCompleteOnlyWhenThatIsKnown(t *testing.T) {
 	stand = b.stand()
 	require.Equal(t, checkin.StandingUnknown, stand.Standing, "nobody knows what a silent gate does")
 	require.Contains(t, stand.Why, "since it was last heard")
+}
+
+// What is known of all gates is as old as the word of the one that spoke first.
+func TestStatementIsAsOldAsTheOldestHeartbeat(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, name := range []string{"North", "South"} {
+		g := b.gate(name)
+		b.greet(g, "")
+		b.take(g)
+		b.beat(g, report(g.Chain, 0))
+	}
+	last := b.now
+	s := b.statement()
+	require.True(t, s.Complete)
+	require.Equal(t, last-1, s.CompleteAt.UnixMilli(), "each gate said hello a millisecond later than the other")
 }
 
 func TestStatementNamesEachOpening(t *testing.T) {

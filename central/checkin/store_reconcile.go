@@ -45,7 +45,10 @@ func stateGates(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, out *St
 	}
 	out.At = out.At.UTC()
 	rows, err := tx.Query(ctx, `
-		SELECT name, device_id, revoked_at IS NOT NULL, quarantined_at IS NOT NULL AND revoked_at IS NULL, heartbeat_at, incarnation
+		SELECT name, device_id, revoked_at IS NOT NULL, quarantined_at IS NOT NULL AND revoked_at IS NULL, heartbeat_at, incarnation,
+		       CASE WHEN (health->>'clock_ms')::numeric + (health->>'offset_ms')::numeric BETWEEN 0 AND 253402300799999 -- it may claim anything
+		            THEN least(heartbeat_at, to_timestamp(((health->>'clock_ms')::numeric + (health->>'offset_ms')::numeric) / 1000))
+		            ELSE heartbeat_at END
 		FROM gate
 		WHERE event_id = $1
 		ORDER BY name, enrolled_at, device_id`, event)
@@ -54,9 +57,9 @@ func stateGates(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, out *St
 	}
 	var g GateStatement
 	var incarnation *uuid.UUID
-	err = forEach(rows, []any{&g.Gate, &g.Device, &g.Revoked, &g.Quarantined, &g.HeardAt, &incarnation}, func() error {
+	err = forEach(rows, []any{&g.Gate, &g.Device, &g.Revoked, &g.Quarantined, &g.HeardAt, &incarnation, &g.spokeAt}, func() error {
 		one := g
-		one.Journals, one.HeardAt = []JournalStatement{}, inUTC(g.HeardAt)
+		one.Journals, one.HeardAt, one.spokeAt = []JournalStatement{}, inUTC(g.HeardAt), inUTC(g.spokeAt)
 		out.Gates = append(out.Gates, one)
 		current = append(current, incarnation)
 		return nil

@@ -80,6 +80,7 @@ func compare(rows []stored, seen []observed) []change {
 	}
 	var out []change
 	for _, now := range seen {
+		now.first, now.last = syncproto.Moment(now.first).UnixMilli(), syncproto.Moment(now.last).UnixMilli() // as they are stored
 		k := key{now.kind, now.subject}
 		old := byKey[k]
 		delete(byKey, k)
@@ -212,7 +213,7 @@ func (s side) shown() Side {
 		out.Seq = &s.Entry.Seq
 	}
 	if s.At != 0 {
-		at := time.UnixMilli(s.At).UTC()
+		at := syncproto.Moment(s.At)
 		out.At = &at
 	}
 	return out

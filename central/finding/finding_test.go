@@ -171,7 +171,7 @@ func TestDoubleAdmissionKeepsEvidenceOfBothSides(t *testing.T) {
 	require.Equal(t, syncproto.TicketID(b.event.Stream, 5), *f.TicketID)
 	require.Equal(t, "R5", *f.Reference)
 	require.EqualValues(t, 1, f.Count)
-	require.Contains(t, f.Evidence, "1m0s after")
+	require.Equal(t, "gate North let it in, and gate South again 1m0s later", f.Evidence)
 	at := func(ms int64) *time.Time { t := time.UnixMilli(ms).UTC(); return &t }
 	require.Equal(t, []finding.Side{
 		{

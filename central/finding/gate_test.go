@@ -2,6 +2,8 @@ package finding_test
 
 import (
 	"crypto/ed25519"
+	"encoding/json"
+	"math"
 	"testing"
 	"time"
 
@@ -212,4 +214,36 @@ func TestBytesThatNobodyCanRead(t *testing.T) {
 	b.exec(`DELETE FROM quarantine`)
 	b.settle()
 	require.Equal(t, f, b.only(), "a finding outlives the bytes")
+}
+
+// A device may claim any time. It breaks nothing, and is found.
+func TestTimesThatNobodyCanMean(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	g := b.gate("North")
+	for i, at := range []int64{math.MaxInt64, math.MinInt64, 1 << 60} {
+		e := g.Add(syncproto.Entry{Kind: syncproto.KindDeny, Ticket: 1, Zone: "main", Lane: "N1"}, b.now)
+		g.Entries[e.Seq-1].At = at
+		if i == 0 {
+			g.Entries[e.Seq-1].ErrMS = 1 << 62
+		}
+	}
+	g.Rehash(2)
+	g.push()
+	b.settle()
+	found := b.list()
+	require.NotZero(t, found.Open)
+	_, err := json.Marshal(found)
+	require.NoError(t, err)
+	told := b.count(`SELECT count(*) FROM sync_log WHERE kind = 6`)
+	b.exec(`UPDATE finding_follow SET seq = 0`)
+	b.settle()
+	require.Equal(t, told, b.count(`SELECT count(*) FROM sync_log WHERE kind = 6`), "nothing is told again")
+	_, err = b.fleet.Heartbeat(t.Context(), g.Device, syncproto.HeartbeatRequest{ClockMS: math.MaxInt64, OffsetMS: math.MaxInt64})
+	require.NoError(t, err)
+	b.settle()
+	_, err = json.Marshal(b.list())
+	require.NoError(t, err)
+	_, err = b.checkin.Reconcile(t.Context(), b.event.No)
+	require.NoError(t, err)
 }

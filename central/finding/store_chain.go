@@ -12,12 +12,13 @@ import (
 )
 
 // trouble is what an entry c can be part of, as conditions on its columns: they
-// are asked for every entry of a chain.
+// are asked for every entry of a chain. A device may claim any number, so they are
+// computed where nothing overflows.
 const (
 	untrustedSQL = `c.untrusted`
 	unknownSQL   = `c.kind <> 'genesis' AND c.err_ms >= $3`
-	backSQL      = `c.kind <> 'genesis' AND (c.t >> 16) - c.at_ms > $4`
-	aheadSQL     = `c.kind <> 'genesis' AND c.at_ms - c.err_ms - $5 > extract(epoch FROM c.received_at) * 1000`
+	backSQL      = `c.kind <> 'genesis' AND (c.t >> 16)::float8 - c.at_ms::float8 > $4::bigint`
+	aheadSQL     = `c.kind <> 'genesis' AND c.at_ms::float8 - c.err_ms::float8 - $5::bigint > extract(epoch FROM c.received_at) * 1000`
 )
 
 // lookAtChains compares the findings about whole incarnations (entries that count

@@ -153,16 +153,24 @@ func (a *admission) observe() observed {
 	switch a.outcome {
 	case syncproto.OutcomeDuplicate:
 		out.detail = syncproto.DetailDuplicate
-		out.evidence = fmt.Sprintf("let in %s after the admission that it repeats", span(out.last-out.first))
+		out.evidence = a.twice() + fmt.Sprintf(" %s later", span(out.last-out.first))
 	case syncproto.OutcomeConcurrent:
 		out.detail = syncproto.DetailConcurrent
-		out.evidence = fmt.Sprintf("let in %s apart, which is within what the two clocks may be off", span(out.last-out.first))
+		out.evidence = a.twice() + fmt.Sprintf(" %s apart, which is within what the two clocks may be off", span(out.last-out.first))
 	case syncproto.OutcomeAfterRevocation:
 		out.kind = syncproto.FindingRevoked
 		out.evidence = fmt.Sprintf("the ticket was %s at %s, %s before it let somebody in",
 			a.status, a.statusAt.UTC().Format("2006-01-02T15:04:05.000Z"), span(out.last-a.statusAt.UnixMilli()))
 	}
 	return out
+}
+
+// twice says who let the ticket in, and who let it in again.
+func (a *admission) twice() string {
+	if a.of == nil {
+		return fmt.Sprintf("gate %s let it in again", a.side.Gate)
+	}
+	return fmt.Sprintf("gate %s let it in, and gate %s again", a.of.Gate, a.side.Gate)
 }
 
 // span is a length of time in words.

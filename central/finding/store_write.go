@@ -70,7 +70,7 @@ func insert(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, c change) p
 		ON CONFLICT ON CONSTRAINT finding_subject_key DO NOTHING
 		RETURNING id`,
 		event, n.kind, n.subject, n.detail, pg.OrNull(int32(n.ticket)), n.sides, n.evidence, n.count,
-		time.UnixMilli(n.first), time.UnixMilli(n.last), c.state)
+		syncproto.Moment(n.first), syncproto.Moment(n.last), c.state)
 }
 
 // update changes a row. A state is set only where nobody has set another one since
@@ -87,6 +87,6 @@ func update(ctx context.Context, tx pgx.Tx, c change) pgx.Row {
 		    note = CASE WHEN $10 = '' THEN note ELSE $11 END
 		WHERE id = $1 AND state = $12 AND state_by = $13
 		RETURNING id`,
-		c.old.id, n.detail, pg.OrNull(int32(n.ticket)), n.sides, n.evidence, n.count, time.UnixMilli(n.first), time.UnixMilli(n.last),
+		c.old.id, n.detail, pg.OrNull(int32(n.ticket)), n.sides, n.evidence, n.count, syncproto.Moment(n.first), syncproto.Moment(n.last),
 		c.moot, string(c.state), c.note, c.old.state, c.old.by)
 }

@@ -37,7 +37,8 @@ missing: entries are known to be on the gate and are not here; their numbers fol
 unknown: nothing is known to be missing, but the gate is not heard: nobody knows
   what it has done since.
 
-The whole is complete only when every gate is. Gates that are revoked are in it: what
+The whole is complete only when every gate is, and as of the oldest of the last
+heartbeats: what was done since comes with the next. Gates that are revoked are in it: what
 they added since counts on no ticket.`,
 		Example: "  central reconcile --data /var/lib/gatehouse --event 1\n  central reconcile --data /var/lib/gatehouse --event 1 --json",
 		Args:    arguments(),
@@ -88,11 +89,14 @@ func writeStatement(w io.Writer, s checkin.Statement) error {
 			}
 		}
 	}
-	verdict := "not known to be complete"
-	if s.Complete {
-		verdict = "complete"
+	verdict := "not known to be complete, as of " + stamp(s.At)
+	switch {
+	case s.CompleteAt != nil:
+		verdict = "complete, as of " + stamp(*s.CompleteAt) + ", the oldest of the last heartbeats"
+	case s.Complete:
+		verdict = "complete: no gate is enrolled"
 	}
-	_, err := fmt.Fprintf(w, "\n%s, as of %s\n", verdict, stamp(s.At))
+	_, err := fmt.Fprintf(w, "\n%s\n", verdict)
 	return err
 }
 

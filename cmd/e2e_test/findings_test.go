@@ -83,9 +83,10 @@ func (e event) untilFindings(t *testing.T, want func(findings) error) findings {
 
 // statement is what central reconcile --json prints.
 type statement struct {
-	At       time.Time       `json:"at"`
-	Complete bool            `json:"complete"`
-	Gates    []gateStatement `json:"gates"`
+	At         time.Time       `json:"at"`
+	Complete   bool            `json:"complete"`
+	CompleteAt *time.Time      `json:"complete_at"`
+	Gates      []gateStatement `json:"gates"`
 }
 
 type gateStatement struct {
@@ -252,6 +253,7 @@ func TestADoubleAdmissionIsFoundAndTold(t *testing.T) {
 		known := g.untilKnows(t, 1)
 		require.Equal(t, f.ID, known.Findings[0].ID)
 		require.ElementsMatch(t, []string{"North", "South"}, []string{known.Findings[0].Sides[0].Gate, known.Findings[0].Sides[1].Gate})
+		require.Contains(t, must(t, g.program, "status", "--data", g.data), "findings: 1 that this gate was part of")
 		require.Contains(t, page(t, g.proc.url+"/"), "1 thing to look into")
 		require.Contains(t, page(t, g.proc.url+"/findings"), "One ticket let in two people.")
 	}

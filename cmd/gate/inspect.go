@@ -53,6 +53,9 @@ func printStatus(w io.Writer, st control.Status) error {
 	if err == nil && st.Fault != "" {
 		_, err = fmt.Fprintln(w, "fault:", st.Fault)
 	}
+	if err == nil && st.FindingsOpen > 0 {
+		_, err = fmt.Fprintf(w, "findings: %d that this gate was part of; --json and the staff page list them\n", st.FindingsOpen)
+	}
 	for _, l := range st.Leases {
 		if err == nil {
 			_, err = fmt.Fprintf(w, "lease of %d %s from %d: %d left, until %s\n", l.Count, l.Type, l.First, l.Left, l.Expires.Format(time.RFC3339))

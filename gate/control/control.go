@@ -315,7 +315,7 @@ func StatusOf(n node.Status, scanners map[string]hardware.Status) Status {
 func findingOf(f *node.Finding) Finding {
 	out := Finding{
 		ID: f.ID, Kind: f.Kind, Detail: f.Detail, State: f.State, Count: f.Count,
-		FirstAt: time.UnixMilli(f.First).UTC(), LastAt: time.UnixMilli(f.Last).UTC(), Sides: make([]FindingSide, len(f.Sides)),
+		FirstAt: syncproto.Moment(f.First), LastAt: syncproto.Moment(f.Last), Sides: make([]FindingSide, len(f.Sides)),
 	}
 	if f.Ticket != 0 {
 		no := int64(f.Ticket)
@@ -332,7 +332,7 @@ func findingOf(f *node.Finding) Finding {
 			out.Sides[i].Incarnation = &inc
 		}
 		if side.At != 0 {
-			at := time.UnixMilli(side.At).UTC()
+			at := syncproto.Moment(side.At)
 			out.Sides[i].At = &at
 		}
 	}
