@@ -52,8 +52,10 @@ type Central struct {
 	ping    func(ctx context.Context) error
 	seal    func(ctx context.Context, stream uuid.UUID) error
 	backlog func(ctx context.Context) (rows int64, err error)
-	epoch   func(ctx context.Context) (uuid.UUID, error)
-	close   func()
+	// diverged is how many gates last found their roster not to be central's.
+	diverged func(ctx context.Context) (gates int, err error)
+	epoch    func(ctx context.Context) (uuid.UUID, error)
+	close    func()
 }
 
 // Open connects to the database, brings its schema up to date, makes the
@@ -69,9 +71,10 @@ func Open(ctx context.Context, cfg Config) (*Central, error) {
 	}
 	c := &Central{
 		logger: cfg.Logger, ping: pool.Ping, close: pool.Close,
-		seal:    func(ctx context.Context, stream uuid.UUID) error { return roster.SealNow(ctx, pool, stream) },
-		backlog: func(ctx context.Context) (int64, error) { return roster.Backlog(ctx, pool) },
-		epoch:   func(ctx context.Context) (uuid.UUID, error) { return roster.NewEpoch(ctx, pool) },
+		seal:     func(ctx context.Context, stream uuid.UUID) error { return roster.SealNow(ctx, pool, stream) },
+		backlog:  func(ctx context.Context) (int64, error) { return roster.Backlog(ctx, pool) },
+		diverged: func(ctx context.Context) (int, error) { return fleet.Diverged(ctx, pool) },
+		epoch:    func(ctx context.Context) (uuid.UUID, error) { return roster.NewEpoch(ctx, pool) },
 	}
 	if err := c.build(ctx, cfg, &parts{
 		programme: programme.Config{Pool: pool, CreateStream: roster.CreateStream},

@@ -76,6 +76,9 @@ func (c *Central) registerState(registry *prometheus.Registry, workers []*worker
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gatehouse_findings_open", Help: "Findings of all events that nobody has noted or closed.",
 		}, figure(c.Findings.Open)),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gatehouse_gates_diverged", Help: "Gates whose last comparison found that their roster was not central's, repaired or not.",
+		}, figure(c.diverged)),
 	}
 	for _, w := range workers {
 		figures = append(figures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{

@@ -26,6 +26,7 @@ const (
 	LineBytesMax      = 64 << 10         // one NDJSON line
 	IncarnationsMax   = 4096             // incarnations in a hello reply
 	JournalReportsMax = 256              // incarnations in a heartbeat
+	DigestExceptMax   = 10_000           // subjects that a digest leaves out
 	TextMax           = 256              // any free text field of an entry
 	ClockToleranceMax = 5 * time.Minute  // between a request's time and central's
 	WaitMax           = 25 * time.Second // long poll

@@ -181,6 +181,9 @@ type HeartbeatRequest struct {
 	// that central does not hold whole first, then the newest, at most
 	// JournalReportsMax. A gate of an earlier version says nothing of it.
 	Journals []JournalReport `json:"journals,omitempty"`
+	// Check is how the gate's roster was when it was last compared with central's;
+	// nil before the first time.
+	Check *CheckState `json:"check,omitempty"`
 }
 
 // JournalReport is what a gate's disk holds of one incarnation of its journal.

@@ -43,8 +43,13 @@ type GateAttendance struct {
 	Unsent *int64 `json:"unsent"`
 	// Quarantined: central keeps what the gate adds as not trusted until an operator
 	// decides.
-	Quarantined bool       `json:"quarantined"`
-	LastSeen    *time.Time `json:"last_seen"` // nil: never
+	Quarantined bool `json:"quarantined"`
+	// Check is how the gate's last comparison of its roster with central's ended, as
+	// its heartbeat said; empty before the first. DivergedAt is when one last found a
+	// difference; nil: never.
+	Check      syncproto.CheckResult `json:"check"`
+	DivergedAt *time.Time            `json:"diverged_at"`
+	LastSeen   *time.Time            `json:"last_seen"` // nil: never
 }
 
 // crossing is how close a heartbeat and a push must come for the two to have
@@ -112,6 +117,13 @@ func listGates(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, out *Att
 		gate := GateAttendance{AckedSeq: uint64(acked), LastSeen: seen, Quarantined: quarantined || out.ByGate[name].Quarantined}
 		if fresh && (incarnation == nil || beat.Incarnation == *incarnation) {
 			gate.Unsent = &beat.Unsent
+		}
+		if c := beat.Check; c != nil {
+			gate.Check = c.Result
+			if c.DivergedMS != 0 {
+				at := time.UnixMilli(c.DivergedMS).UTC()
+				gate.DivergedAt = &at
+			}
 		}
 		out.ByGate[name] = gate
 		return nil

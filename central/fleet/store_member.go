@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"gatehouse/central/pg"
 	"gatehouse/syncproto"
@@ -153,6 +154,20 @@ func (s *Service) Release(ctx context.Context, event syncproto.EventNo, which Wh
 		return Device{}, fmt.Errorf("release gate: %w", err)
 	}
 	return out, nil
+}
+
+// Diverged is how many gates of all events found at their last comparison that
+// their roster was not central's, those that were revoked left out.
+func Diverged(ctx context.Context, pool *pgxpool.Pool) (int, error) {
+	var n int
+	err := pool.QueryRow(ctx, `
+		SELECT count(*)
+		FROM gate
+		WHERE health->'check'->>'result' IN ('repaired', 'resync', 'diverged') AND revoked_at IS NULL`).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count gates that diverged: %w", err)
+	}
+	return n, nil
 }
 
 // InQuarantine is how many gates of all events are in quarantine, those that were

@@ -57,10 +57,17 @@ type Snapshots interface {
 	Blob(ctx context.Context, stream uuid.UUID, hash syncproto.Hash) ([]byte, error)
 }
 
+// Digests is how a gate finds out whether it has what it should.
+type Digests interface {
+	Digest(ctx context.Context, req syncproto.DigestRequest) (syncproto.DigestReply, error)
+	Bucket(ctx context.Context, req syncproto.BucketRequest) (syncproto.BucketPage, error)
+}
+
 // Roster is the way down.
 type Roster interface {
 	Snapshots
 	Holders(ctx context.Context, stream uuid.UUID, seq int64) (syncproto.Manifest, error)
+	Digests
 	Changes(ctx context.Context, req syncproto.ChangesRequest) (syncproto.Page, error)
 	Head(ctx context.Context, stream uuid.UUID) (int64, error)
 	Touch(stream uuid.UUID)
@@ -141,7 +148,7 @@ func (a *API) Mount(e *echo.Echo) {
 	for _, path := range []string{wire.PathEnrol, wire.PathHello, wire.PathPush, wire.PathHeartbeat, wire.PathLease, wire.PathWalkUp} {
 		e.POST(path, a.serve)
 	}
-	for _, path := range []string{wire.PathChanges, wire.PathSnapshot + ":stream", wire.PathHolders + ":stream", wire.PathBlob + ":hash"} {
+	for _, path := range []string{wire.PathChanges, wire.PathDigest, wire.PathBucket, wire.PathSnapshot + ":stream", wire.PathHolders + ":stream", wire.PathBlob + ":hash"} {
 		e.GET(path, a.serve)
 	}
 	e.Any("/v1/*", a.serve)

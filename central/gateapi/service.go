@@ -23,8 +23,10 @@ const (
 
 // service is what gates may ask, by name. It implements wire.Service.
 type service struct {
+	comparer
 	cfg    Config
 	meters *meters
+	alarms *alarms
 
 	mu      sync.Mutex
 	streams map[uuid.UUID]uuid.UUID // by device; neither a gate's event nor its stream ever changes
@@ -33,7 +35,9 @@ type service struct {
 var _ wire.Service = (*service)(nil)
 
 func newService(cfg Config) *service {
-	return &service{cfg: cfg, meters: newMeters(cfg.DeviceRate, cfg.DeviceBurst), streams: map[uuid.UUID]uuid.UUID{}}
+	s := &service{cfg: cfg, meters: newMeters(cfg.DeviceRate, cfg.DeviceBurst), alarms: newAlarms(cfg.Now, cfg.Logger), streams: map[uuid.UUID]uuid.UUID{}}
+	s.comparer = comparer{s}
+	return s
 }
 
 // Signer implements wire.Service.
@@ -163,6 +167,7 @@ func (s *service) Heartbeat(ctx context.Context, device uuid.UUID, req syncproto
 	if err != nil {
 		return syncproto.HeartbeatReply{}, err
 	}
+	s.alarms.hear(device, req.Check)
 	head, err := s.cfg.Roster.Head(ctx, stream)
 	if err != nil {
 		return syncproto.HeartbeatReply{}, err

@@ -78,12 +78,9 @@ type reader struct{ cfg Config }
 
 // page reads what follows a cursor now.
 func (r reader) page(ctx context.Context, req syncproto.ChangesRequest) (syncproto.Page, error) {
-	var cursor syncproto.Cursor
-	if req.Cursor != "" {
-		var err error
-		if cursor, err = syncproto.ParseCursor(req.Cursor); err != nil {
-			return syncproto.Page{}, syncproto.Errorf(syncproto.CodeMalformed, "The cursor is not one of this protocol.")
-		}
+	cursor, err := parseCursor(req.Cursor)
+	if err != nil {
+		return syncproto.Page{}, err
 	}
 	at, err := locate(ctx, r.cfg.Pool, req.Stream, &cursor.Seq)
 	if err != nil {

@@ -75,6 +75,7 @@ type Roster struct {
 	reader    reader
 	sealer    *sealer
 	snapshots *snapshots
+	compare   *compare
 }
 
 // New returns a Roster whose background work starts with Run.
@@ -102,6 +103,7 @@ func New(cfg Config) (*Roster, error) {
 		return err
 	})
 	r.snapshots = newSnapshots(cfg)
+	r.compare = &compare{cfg: cfg, reader: r.reader, snapshots: r.snapshots, slots: make(chan struct{}, digestSlots)}
 	return r, nil
 }
 

@@ -8,17 +8,21 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"gatehouse/syncproto"
 	"gatehouse/syncproto/wire"
 )
 
+// rower is a pool or a transaction.
+type rower interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
 // locate reads where a stream is and what its row at seq, or at its head for nil,
 // is tagged with.
-func locate(ctx context.Context, pool *pgxpool.Pool, stream uuid.UUID, seq *int64) (place, error) {
+func locate(ctx context.Context, db rower, stream uuid.UUID, seq *int64) (place, error) {
 	var p place
-	err := pool.QueryRow(ctx, `
+	err := db.QueryRow(ctx, `
 		SELECT s.event_id, e.store_epoch, s.head, s.min_seq, s.min_tag, l.tag
 		FROM sync_stream s
 		CROSS JOIN sync_store e

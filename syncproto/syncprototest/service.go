@@ -20,10 +20,13 @@ import (
 )
 
 // service is what gates may ask of a Memory.
-type service struct{ *Memory }
+type service struct {
+	*Memory
+	comparer
+}
 
 // Service is the half of m that gates speak to.
-func (m *Memory) Service() wire.Service { return service{m} }
+func (m *Memory) Service() wire.Service { return service{m, comparer{m}} }
 
 // DoerOf carries requests straight into a server half.
 func DoerOf(s *wire.Server) wire.Doer {

@@ -68,31 +68,22 @@ func (s service) Changes(ctx context.Context, id uuid.UUID, req syncproto.Change
 func (s service) page(id uuid.UUID, req syncproto.ChangesRequest) (page syncproto.Page, grown <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ev, err := streamOf(s.Memory, id, req.Stream)
+	ev, at, err := placeLocked(s.Memory, id, req.Stream, req.Cursor)
 	if err != nil {
 		return page, nil, err
 	}
-	cursor := syncproto.Cursor{Epoch: s.epoch}
-	if req.Cursor != "" {
-		if cursor, err = syncproto.ParseCursor(req.Cursor); err != nil {
-			return page, nil, syncproto.Errorf(syncproto.CodeMalformed, "The cursor is not one of this protocol.")
-		}
-	}
-	if err := ev.log.check(cursor, s.epoch); err != nil {
-		return page, nil, err
-	}
-	rows := ev.log.after(cursor.Seq, req.Limit)
+	rows := ev.log.after(at, req.Limit)
 	records, rowOf := once(s.Memory, ev, rows)
 	n, err := wire.FitPage(records)
 	if err != nil {
 		return page, nil, err
 	}
-	to := cursor.Seq + int64(len(rows))
+	to := at + int64(len(rows))
 	if n < len(records) {
-		to = cursor.Seq + int64(rowOf[n])
+		to = at + int64(rowOf[n])
 	}
 	return syncproto.Page{
-		Stream: req.Stream, From: cursor.Seq, To: to, Next: ev.log.cursor(s.epoch, to).String(),
+		Stream: req.Stream, From: at, To: to, Next: ev.log.cursor(s.epoch, to).String(),
 		Head: ev.log.head(), ServerMS: s.cfg.Now().UnixMilli(), Records: records[:n],
 	}, ev.grown, nil
 }

@@ -76,6 +76,7 @@ func Run(t *testing.T, newCentral func(t *testing.T) Central) {
 		{"hello", helloTests()},
 		{"snapshot", snapshotTests()},
 		{"changes", changesTests()},
+		{"digest", digestTests()},
 		{"push", pushTests()},
 		{"refused push", refusedPushTests()},
 		{"outcome", outcomeTests()},

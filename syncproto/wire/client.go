@@ -48,6 +48,7 @@ type ClientConfig struct {
 // [*syncproto.Error] that central signed, [syncproto.ErrUntrusted], or whatever
 // Do returned. It is safe for concurrent use.
 type Client struct {
+	comparer
 	cfg    ClientConfig
 	codec  *codec
 	offset atomic.Int64 // central's clock minus ours, ms, as far as signing needs it
@@ -70,6 +71,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		return nil, fmt.Errorf("wire client: %w", err)
 	}
 	c := &Client{cfg: cfg, codec: codec}
+	c.comparer = comparer{c}
 	c.proto.Store(int64(cfg.ProtoMax))
 	return c, nil
 }

@@ -240,6 +240,9 @@ func TestGoldenMessages(t *testing.T) {
 		{"heartbeat request", syncproto.HeartbeatRequest{Incarnation: last.Incarnation, Unsent: 3, OldestMS: 900, FsyncP99US: 1400, FreeBytes: 1 << 30, Cursor: "c", ClockMS: noon, OffsetMS: -3, ErrMS: 8, App: "gate/1", Journals: []syncproto.JournalReport{
 			{Incarnation: last.Incarnation, First: 1, Last: last.Seq, Admitted: 1, Shown: &shown}, {Incarnation: syncprototest.ID("earlier"), First: 3, Last: 12, Admitted: 9},
 		}}},
+		{"heartbeat request after a comparison", syncproto.HeartbeatRequest{Incarnation: last.Incarnation, Cursor: "c", ClockMS: noon, App: "gate/1", Check: &syncproto.CheckState{
+			AtMS: noon, Result: syncproto.CheckRepaired, Records: 3, Buckets: 2, DivergedMS: noon - 5, ResyncMS: noon - 9_000_000,
+		}}},
 		{"heartbeat reply", syncproto.HeartbeatReply{ServerMS: noon, Head: 30, Quarantined: true}},
 		{"lease request", syncproto.LeaseRequest{Request: syncprototest.ID("golden request"), Incarnation: last.Incarnation, Type: 1, Count: 50}},
 		{"lease request for more time", syncproto.LeaseRequest{Request: syncprototest.ID("golden request"), Incarnation: last.Incarnation, Extend: goldenLease().ID}},

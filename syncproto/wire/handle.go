@@ -49,6 +49,10 @@ func findRoute(c *call) (route, bool) {
 		return route{bodyMax: syncproto.MessageBytesMax, handle: serveLease}, true
 	case http.MethodPost + " " + PathWalkUp:
 		return route{bodyMax: syncproto.MessageBytesMax, handle: serveWalkUp}, true
+	case http.MethodGet + " " + PathDigest:
+		return route{handle: serveDigest}, true
+	case http.MethodGet + " " + PathBucket:
+		return route{handle: serveBucket}, true
 	}
 	if c.req.Method != http.MethodGet {
 		return route{}, false
@@ -190,29 +194,44 @@ func serveChanges(ctx context.Context, s *Server, c *call) (reply, error) {
 	return reply{body: body, contentType: typeLines, compress: true}, nil
 }
 
+// rosterQuery is what every query about a stream's roster says.
+type rosterQuery struct {
+	values url.Values
+	stream uuid.UUID
+	cursor string
+}
+
+func parseRosterQuery(query string) (rosterQuery, error) {
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return rosterQuery{}, malformed("the query cannot be read")
+	}
+	q := rosterQuery{values: values, cursor: values.Get("cursor")}
+	if q.stream, err = parseUUID(values.Get("stream")); err != nil {
+		return rosterQuery{}, malformed("the query does not name a stream")
+	}
+	if _, err := syncproto.ParseCursor(q.cursor); err != nil && q.cursor != "" {
+		return rosterQuery{}, malformed("the cursor is not one that a central made")
+	}
+	return q, nil
+}
+
 // parseChanges reads the query of a changes request and brings limit and wait
 // into the protocol's limits. An absent limit is the greatest, an absent wait none.
 func parseChanges(query string) (syncproto.ChangesRequest, error) {
-	var req syncproto.ChangesRequest
-	q, err := url.ParseQuery(query)
+	q, err := parseRosterQuery(query)
 	if err != nil {
-		return req, malformed("the query cannot be read")
+		return syncproto.ChangesRequest{}, err
 	}
-	if req.Stream, err = parseUUID(q.Get("stream")); err != nil {
-		return req, malformed("the query does not name a stream")
-	}
-	req.Cursor = q.Get("cursor")
-	if _, err := syncproto.ParseCursor(req.Cursor); err != nil && req.Cursor != "" {
-		return req, malformed("the cursor is not one that a central made")
-	}
-	limit, errLimit := parseCount(q.Get("limit"), syncproto.PageRecordsMax)
-	wait, errWait := parseCount(q.Get("wait"), 0)
+	limit, errLimit := parseCount(q.values.Get("limit"), syncproto.PageRecordsMax)
+	wait, errWait := parseCount(q.values.Get("wait"), 0)
 	if errLimit != nil || errWait != nil {
-		return req, malformed("limit and wait are not numbers")
+		return syncproto.ChangesRequest{}, malformed("limit and wait are not numbers")
 	}
-	req.Limit = min(max(limit, 1), syncproto.PageRecordsMax)
-	req.WaitMS = min(wait, int(syncproto.WaitMax/time.Millisecond))
-	return req, nil
+	return syncproto.ChangesRequest{
+		Stream: q.stream, Cursor: q.cursor, Limit: min(max(limit, 1), syncproto.PageRecordsMax),
+		WaitMS: min(wait, int(syncproto.WaitMax/time.Millisecond)),
+	}, nil
 }
 
 func parseCount(text string, absent int) (int, error) {
@@ -252,7 +271,7 @@ func serveHeartbeat(ctx context.Context, s *Server, c *call) (reply, error) {
 	if err := parseMessage(c.body, &req); err != nil {
 		return reply{}, err
 	}
-	if tooLong(req.Cursor, req.App) {
+	if tooLong(req.Cursor, req.App) || req.Check != nil && tooLong(string(req.Check.Result)) {
 		return reply{}, malformed("a text of the heartbeat is too long")
 	}
 	return jsonReply(s.cfg.Service.Heartbeat(ctx, c.auth.device, req))

@@ -33,30 +33,41 @@ func FitPage(records []syncproto.Record) (int, error) {
 
 // EncodePage writes p as NDJSON and signs it with central's online key.
 func EncodePage(p *syncproto.Page, signer Signer) ([]byte, error) {
-	if len(p.Records) > syncproto.PageRecordsMax {
-		return nil, fmt.Errorf("encode page of %d records: %w", len(p.Records), errTooLarge)
-	}
-	out, err := appendLine(make([]byte, 0, 512+128*len(p.Records)), p)
+	out, err := encodeFrame(p, p.Records, signer, func(sum syncproto.Hash) []byte {
+		return syncproto.PagePreimage(p, sum, signer.Key)
+	})
 	if err != nil {
-		return nil, fmt.Errorf("encode page header: %w", err)
+		return nil, fmt.Errorf("encode page: %w", err)
+	}
+	return out, nil
+}
+
+// encodeFrame writes a header, records a line each, and a footer that signs what
+// preimage makes of their hash.
+func encodeFrame(head any, records []syncproto.Record, signer Signer, preimage func(sum syncproto.Hash) []byte) ([]byte, error) {
+	if len(records) > syncproto.PageRecordsMax {
+		return nil, fmt.Errorf("%d records: %w", len(records), errTooLarge)
+	}
+	out, err := appendLine(make([]byte, 0, 512+128*len(records)), head)
+	if err != nil {
+		return nil, fmt.Errorf("header: %w", err)
 	}
 	start := len(out)
-	for i := range p.Records {
-		if out, err = AppendRecord(out, &p.Records[i]); err != nil {
+	for i := range records {
+		if out, err = AppendRecord(out, &records[i]); err != nil {
 			return nil, err
 		}
 		out = append(out, '\n')
 	}
 	if len(out)-start > syncproto.PageBytesMax {
-		return nil, fmt.Errorf("encode page of %d bytes: %w", len(out)-start, errTooLarge)
+		return nil, fmt.Errorf("%d bytes: %w", len(out)-start, errTooLarge)
 	}
 	sum := sha256.Sum256(out[start:])
 	out, err = appendLine(out, syncproto.PageFooter{
-		Count: len(p.Records), Sum: sum, KeyID: signer.Key,
-		Sig: ed25519.Sign(signer.Private, syncproto.PagePreimage(p, sum, signer.Key)),
+		Count: len(records), Sum: sum, KeyID: signer.Key, Sig: ed25519.Sign(signer.Private, preimage(sum)),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("encode page footer: %w", err)
+		return nil, fmt.Errorf("footer: %w", err)
 	}
 	return out, nil
 }
@@ -65,28 +76,44 @@ func EncodePage(p *syncproto.Page, signer Signer) ([]byte, error) {
 // at a single record. What is not signed is [syncproto.ErrUntrusted].
 func DecodePage(body []byte, trust *syncproto.TrustBundle) (syncproto.Page, error) {
 	var p syncproto.Page
-	var foot syncproto.PageFooter
-	head, records, last, err := cutPage(body)
+	records, count, err := decodeFrame(body, &p, trust, func(sum syncproto.Hash, kid syncproto.KeyID) []byte {
+		return syncproto.PagePreimage(&p, sum, kid)
+	})
 	if err != nil {
-		return p, fmt.Errorf("decode page: %w", err)
+		return syncproto.Page{}, fmt.Errorf("page of changes: %w", err)
 	}
-	if err := json.Unmarshal(head, &p); err != nil {
-		return p, fmt.Errorf("decode page header: %w", err)
-	}
-	if err := json.Unmarshal(last, &foot); err != nil {
-		return p, fmt.Errorf("decode page footer: %w", err)
-	}
-	sum := sha256.Sum256(records)
-	if foot.Sum != sum || !verifyOnline(trust, foot.KeyID, syncproto.PagePreimage(&p, sum, foot.KeyID), foot.Sig) {
-		return syncproto.Page{}, fmt.Errorf("page of changes: %w", syncproto.ErrUntrusted)
-	}
-	if p.From < 0 || p.To < p.From || p.Head < p.To || foot.Count < 0 || foot.Count > syncproto.PageRecordsMax {
+	if p.From < 0 || p.To < p.From || p.Head < p.To {
 		return syncproto.Page{}, fmt.Errorf("page from %d to %d of %d: %w", p.From, p.To, p.Head, errFrame)
 	}
-	if p.Records, err = parseRecords(records, foot.Count); err != nil {
+	if p.Records, err = parseRecords(records, count); err != nil {
 		return syncproto.Page{}, fmt.Errorf("decode page: %w", err)
 	}
 	return p, nil
+}
+
+// decodeFrame reads a header into head and verifies the signature of what
+// preimage makes of it and the hash of the record lines, which it returns with the
+// number of records that they must be.
+func decodeFrame(body []byte, head any, trust *syncproto.TrustBundle, preimage func(syncproto.Hash, syncproto.KeyID) []byte) ([]byte, int, error) {
+	first, records, last, err := cutPage(body)
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := json.Unmarshal(first, head); err != nil {
+		return nil, 0, fmt.Errorf("header: %w", err)
+	}
+	var foot syncproto.PageFooter
+	if err := json.Unmarshal(last, &foot); err != nil {
+		return nil, 0, fmt.Errorf("footer: %w", err)
+	}
+	sum := syncproto.Hash(sha256.Sum256(records))
+	if foot.Sum != sum || !verifyOnline(trust, foot.KeyID, preimage(sum, foot.KeyID), foot.Sig) {
+		return nil, 0, syncproto.ErrUntrusted
+	}
+	if foot.Count < 0 || foot.Count > syncproto.PageRecordsMax {
+		return nil, 0, fmt.Errorf("%d records: %w", foot.Count, errFrame)
+	}
+	return records, foot.Count, nil
 }
 
 // cutPage finds the header line, the record lines and the footer line.

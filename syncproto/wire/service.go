@@ -36,6 +36,11 @@ type Service interface {
 	// WaitMS or until ctx ends, and then gives an empty page. Cursor can be
 	// parsed or is empty, which is the origin; Limit and WaitMS are within the protocol's limits. [FitPage] tells how many records a page holds.
 	Changes(ctx context.Context, device uuid.UUID, req syncproto.ChangesRequest) (syncproto.Page, error)
+	// Digest is the roster as of a cursor, which can be parsed. It is signed here.
+	Digest(ctx context.Context, device uuid.UUID, req syncproto.DigestRequest) (syncproto.DigestReply, error)
+	// Bucket is what of a bucket follows a subject; Cursor can be parsed. [FitPage]
+	// tells how many records a part holds.
+	Bucket(ctx context.Context, device uuid.UUID, req syncproto.BucketRequest) (syncproto.BucketPage, error)
 	// Push stores entries durably. The chain is verified ([VerifyPush]) against the
 	// key of the device that req names, which need not be the one that pushes.
 	Push(ctx context.Context, device uuid.UUID, req syncproto.PushRequest) (syncproto.PushReply, error)

@@ -28,6 +28,8 @@ const (
 	PathHeartbeat = "/v1/heartbeat"
 	PathLease     = "/v1/lease"
 	PathWalkUp    = "/v1/walkup"
+	PathDigest    = "/v1/digest"
+	PathBucket    = "/v1/bucket"
 )
 
 // RequestBytesMax is the most that a request's body may have on the way. Whoever
