@@ -196,7 +196,7 @@ func checkLibraries(t *tree) []violation {
 		library string
 		homes   []string
 	}{
-		{"modernc.org/sqlite", []string{"gate/replica", "gate/journal", "gate/carry"}},
+		{"modernc.org/sqlite", []string{"gate/replica", "gate/journal", "gate/carry", "cmd/e2e_test"}},
 		{"github.com/jackc/pgx/v5/pgxpool", append([]string{"central/central.go"}, stores...)},
 		{"github.com/jackc/pgx", stores},
 		{"github.com/labstack", append([]string{"central/web", "central/central.go", "gate/screen", "gate/control"}, surfaces...)},

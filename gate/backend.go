@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -28,6 +29,29 @@ func (b backend) Status(ctx context.Context) (control.Status, error) { return b.
 
 func (b backend) Verify(_ context.Context, code []byte) (control.Verdict, error) {
 	return control.VerdictOf(b.g.current.Load().engine.Verify("", "", code)), nil
+}
+
+// checkPoll is how often a comparison that was asked for is looked at.
+const checkPoll = 20 * time.Millisecond
+
+func (b backend) Check(ctx context.Context) (control.Check, error) {
+	e := b.g.current.Load().engine
+	e.Feed(node.CheckNow{})
+	asked := e.Status().Check.Asked
+	tick := time.NewTicker(checkPoll)
+	defer tick.Stop()
+	for {
+		if c := e.Status().Check; c.Served >= asked {
+			return control.CheckOf(c), nil
+		}
+		select {
+		case <-tick.C:
+		case <-e.Broken():
+			return control.Check{}, fmt.Errorf("the gate cannot record admissions at the moment: %w", e.Err())
+		case <-ctx.Done():
+			return control.Check{}, ctx.Err()
+		}
+	}
 }
 
 func (b backend) Journal(ctx context.Context, fn func(control.Line) error) error {
@@ -142,6 +166,11 @@ func (o *stopped) Verify(ctx context.Context, code []byte) (control.Verdict, err
 		r.TicketID = syncproto.TicketID(o.id.Stream, r.Ticket)
 	}
 	return control.VerdictOf(r), nil
+}
+
+// Check implements control.Backend.
+func (o *stopped) Check(context.Context) (control.Check, error) {
+	return control.Check{}, control.ErrNotRunning
 }
 
 // Journal implements control.Backend.

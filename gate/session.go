@@ -169,6 +169,9 @@ func loadReplica(ctx context.Context, cfg replica.Config) (*replica.Replica, *no
 		return nil, nil, errors.Join(err, rep.Close())
 	}
 	loaded := &node.Loaded{Cursor: pos.Cursor, Seq: pos.Seq, ServerMS: pos.ServerMS, Stale: pos.Stale()}
+	if loaded.Check, err = rep.Check(ctx); err != nil {
+		return nil, nil, errors.Join(err, rep.Close())
+	}
 	if err := rep.Load(ctx, func(rec *syncproto.Record) error { loaded.Add(rec); return nil }); err != nil {
 		return nil, nil, errors.Join(err, rep.Close())
 	}
@@ -189,7 +192,9 @@ func (s *session) openSyncer(rep *replica.Replica) error {
 	}
 	s.client = client
 	cfg := syncer.Config{
-		Client: client, Feed: s.engine.Feed, Journal: s.chains, Stream: g.id.Stream, Trust: trust,
+		Client: client, Feed: s.engine.Feed, Ask: func(in node.Input) node.Output { return engine.Ask(s.engine, in) },
+		Journal: s.chains, Stream: g.id.Stream, Event: g.id.Event, Trust: trust,
+		Check:         s.engine.Status().Check.CheckState,
 		ReplicaConfig: g.replicaConfig(), Replica: rep, ChunkDir: filepath.Join(g.cfg.Dir, chunkDir),
 		Ratchet: s.kept, SaveRatchet: s.saveSession, SaveWithdrawn: s.saveWithdrawn, Vault: delivered{g.vault, g}, Jitter: g.cfg.Jitter, Vitals: s.vitals, Timeout: g.cfg.Timeout, Now: g.cfg.Now, Logger: g.cfg.Logger,
 	}

@@ -31,10 +31,10 @@ type compare struct {
 //
 // Refusals are those of Changes, and CodeOverloaded while digestSlots others are
 // being made or more than syncproto.DigestExceptMax subjects have changed.
-func (r *Roster) Digest(ctx context.Context, req syncproto.DigestRequest) (syncproto.DigestReply, error) {
+func (r *compare) Digest(ctx context.Context, req syncproto.DigestRequest) (syncproto.DigestReply, error) {
 	select {
-	case r.compare.slots <- struct{}{}:
-		defer func() { <-r.compare.slots }()
+	case r.slots <- struct{}{}:
+		defer func() { <-r.slots }()
 	default:
 		return syncproto.DigestReply{}, busy("Central compares the rosters of other gates at the moment.")
 	}
@@ -42,7 +42,7 @@ func (r *Roster) Digest(ctx context.Context, req syncproto.DigestRequest) (syncp
 	if err != nil {
 		return syncproto.DigestReply{}, err
 	}
-	reply, err := r.compare.digest(ctx, req, cursor)
+	reply, err := r.digest(ctx, req, cursor)
 	if err != nil && syncproto.AsError(err) == nil {
 		return reply, fmt.Errorf("digest of stream %s: %w", req.Stream, err)
 	}
@@ -112,12 +112,12 @@ func (s subject) named() (syncproto.Subject, bool) {
 // Bucket is what of a bucket follows a subject, in the state of one moment. A
 // withdrawn ticket whose code has been worthless for the grace time is in none, as
 // in snapshots. It is not signed: the server does that.
-func (r *Roster) Bucket(ctx context.Context, req syncproto.BucketRequest) (syncproto.BucketPage, error) {
+func (r *compare) Bucket(ctx context.Context, req syncproto.BucketRequest) (syncproto.BucketPage, error) {
 	cursor, err := parseCursor(req.Cursor)
 	if err != nil {
 		return syncproto.BucketPage{}, err
 	}
-	p, err := r.compare.bucket(ctx, req, cursor)
+	p, err := r.bucket(ctx, req, cursor)
 	if err != nil && syncproto.AsError(err) == nil {
 		return p, fmt.Errorf("bucket %d of stream %s: %w", req.Bucket, req.Stream, err)
 	}

@@ -75,7 +75,7 @@ type Roster struct {
 	reader    reader
 	sealer    *sealer
 	snapshots *snapshots
-	compare   *compare
+	*compare
 }
 
 // New returns a Roster whose background work starts with Run.

@@ -44,7 +44,7 @@ func (r *compare) digest(ctx context.Context, req syncproto.DigestRequest, curso
 		if err := outlived(ctx, tx, at.event, r.cfg.Now().Add(-syncproto.TicketGrace), sum); err != nil {
 			return err
 		}
-		for rec, err := range r.snapshots.records(ctx, tx, at.event, []syncproto.Record{rules}) {
+		for rec, err := range records(ctx, tx, at.event, []syncproto.Record{rules}, []table{allDevices, r.snapshots.allTickets, allEntries}) {
 			if err != nil {
 				return err
 			}

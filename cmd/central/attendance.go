@@ -82,6 +82,9 @@ func writeAttendance(w io.Writer, count checkin.Attendance) error {
 		if count.ByGate[name].Quarantined {
 			fmt.Fprintf(w, "\n%s is quarantined: what it adds counts for nothing; see central gate list --help\n", name)
 		}
+		if at := count.ByGate[name].DivergedAt; at != nil {
+			fmt.Fprintf(w, "\n%s had another roster than central at %s; its last comparison: %s\n", name, stamp(*at), count.ByGate[name].Check)
+		}
 	}
 	return nil
 }

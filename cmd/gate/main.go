@@ -64,12 +64,12 @@ func command() *cobra.Command {
   gate run --data /var/lib/gate --listen 127.0.0.1:8090 --lane name=N1,zone=main,direction=in,scanner='serial:/dev/ttyACM0?baud=9600'`,
 		SilenceUsage: true, SilenceErrors: true, Version: version(),
 		Args: noArgs, RunE: func(*cobra.Command, []string) error {
-			return misuse{errors.New("give one of enrol, find, journal, lock, peers, run, status, unlock, verify, walkup")}
+			return misuse{errors.New("give one of check, enrol, find, journal, lock, peers, run, status, unlock, verify, walkup")}
 		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return misuse{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(enrolCommand(), runCommand(), statusCommand(), verifyCommand(), journalCommand(), peersCommand(), walkUpCommand(), findCommand(), unlockCommand(), lockCommand())
+	root.AddCommand(enrolCommand(), runCommand(), statusCommand(), verifyCommand(), journalCommand(), peersCommand(), walkUpCommand(), checkCommand(), findCommand(), unlockCommand(), lockCommand())
 	return root
 }
 

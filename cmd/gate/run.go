@@ -81,6 +81,7 @@ func (f *runFlags) register(c *cobra.Command) {
 	fl.DurationVar(&cfg.Settle, "settle", serialscan.DefaultSettle, "what a port had buffered is dropped for at most this long after opening; 0 drops nothing")
 	fl.DurationVar(&cfg.Timing.Wait, "poll-wait", 10*time.Second, "how long central may hold a request for changes")
 	fl.DurationVar(&cfg.Timing.Heartbeat, "heartbeat", 10*time.Second, "time between heartbeats")
+	fl.DurationVar(&cfg.Timing.Check, "check-every", 24*time.Hour, "time between comparisons of the roster with central's, the first within two minutes; 0 compares only by gate check")
 	fl.DurationVar(&cfg.Timeout, "timeout", syncer.DefaultTimeout, "how long one exchange with central may take, --poll-wait not counted")
 	fl.DurationVar(&cfg.Timing.BackoffBase, "backoff-base", syncproto.BackoffBase, "first pause after central could not be reached")
 	fl.DurationVar(&cfg.Timing.BackoffMax, "backoff-max", syncproto.BackoffMax, "longest pause after central could not be reached")
@@ -111,7 +112,7 @@ func (f *runFlags) config(c *cobra.Command) (gate.Config, error) {
 	if cfg.WalkUp, err = parseWalkUp(f.walkUp); err != nil {
 		return cfg, misuse{err}
 	}
-	if cfg.Guard < 0 || cfg.Settle < 0 || cfg.Timing.BackoffBase <= 0 || cfg.Timeout <= 0 || cfg.Timing.Heartbeat <= 0 || cfg.Timing.Wait < 0 ||
+	if cfg.Guard < 0 || cfg.Settle < 0 || cfg.Timing.BackoffBase <= 0 || cfg.Timeout <= 0 || cfg.Timing.Heartbeat <= 0 || cfg.Timing.Wait < 0 || cfg.Timing.Check < 0 ||
 		cfg.Peer.Timing.RetryMin <= 0 || cfg.Peer.Timing.RetryMax <= 0 {
 		return cfg, misuse{fmt.Errorf("times must not be negative, and --heartbeat, --timeout, --backoff-base and the pauses for peers must be over zero")}
 	}

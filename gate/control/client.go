@@ -73,6 +73,13 @@ func (c *Client) Verify(ctx context.Context, code []byte) (Verdict, error) {
 	return v, err
 }
 
+// Check has the roster compared with central's now and waits for the end of it.
+func (c *Client) Check(ctx context.Context) (Check, error) {
+	var out Check
+	err := c.call(ctx, http.MethodPost, "/check", nil, &out)
+	return out, err
+}
+
 // Journal gives every entry of the gate's journal to fn, in the order of
 // writing, and stops at fn's first error.
 func (c *Client) Journal(ctx context.Context, fn func(Line) error) error {

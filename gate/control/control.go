@@ -47,6 +47,9 @@ type Backend interface {
 	Journal(ctx context.Context, fn func(Line) error) error
 	// Peers lists the other gates of the event.
 	Peers(ctx context.Context) ([]Peer, error)
+	// Check has the roster compared with central's now, and returns when that is over.
+	// ErrNotRunning of a gate that is stopped.
+	Check(ctx context.Context) (Check, error)
 }
 
 // Vault is the holders' names of a running gate. An error is a sentence for staff.
@@ -165,6 +168,9 @@ type Status struct {
 	// is how many are.
 	Vault string `json:"vault"`
 	Names int    `json:"names"`
+	// Check is how the last comparison of the roster with central's ended; null
+	// before the first.
+	Check *Check `json:"check"`
 }
 
 // Peer is another gate of the event, as this one sees it. Scripts rely on the
@@ -298,6 +304,10 @@ func StatusOf(n node.Status, scanners map[string]hardware.Status) Status {
 	}
 	if n.Online {
 		s.Central = Online
+	}
+	if n.Check.AtMS != 0 || n.Check.Problem != "" {
+		check := CheckOf(n.Check)
+		s.Check = &check
 	}
 	if n.Age >= 0 {
 		age := n.Age.Seconds()

@@ -30,6 +30,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type gate struct {
 	status  Status
 	err     error
+	check   Check
 	lines   []Line
 	peers   []Peer
 	journal error // after the lines
@@ -59,6 +60,7 @@ func (g *gate) Verify(_ context.Context, code []byte) (Verdict, error) {
 }
 
 func (g *gate) Peers(context.Context) ([]Peer, error) { return g.peers, g.err }
+func (g *gate) Check(context.Context) (Check, error)  { return g.check, g.err }
 
 func (g *gate) Journal(ctx context.Context, fn func(Line) error) error {
 	for _, l := range g.lines {

@@ -95,6 +95,7 @@ type statusCollector struct {
 
 	unsent, rows, age, tickets, online, fault, watchers *prometheus.Desc
 	scannerUp, dropped, reconnects                      *prometheus.Desc
+	checkedAt, checkResult, checkRepaired, divergedAt   *prometheus.Desc
 }
 
 func newStatusCollector(cfg MetricsConfig) *statusCollector {
@@ -102,23 +103,28 @@ func newStatusCollector(cfg MetricsConfig) *statusCollector {
 		return prometheus.NewDesc("gatehouse_"+name, help, labels, nil)
 	}
 	return &statusCollector{
-		cfg:        cfg,
-		unsent:     desc("unsent", "Journal entries that central does not hold yet."),
-		rows:       desc("journal_rows", "Entries in the journal file."),
-		age:        desc("cursor_age_seconds", "Time since the roster was known to be current; absent when it never was."),
-		tickets:    desc("tickets", "Tickets on the roster."),
-		online:     desc("central_online", "1 while central answers."),
-		fault:      desc("fault", "1 while the gate refuses everybody or has something to tell its operator."),
-		watchers:   desc("sse_clients", "Staff pages that are connected."),
-		scannerUp:  desc("scanner_up", "1 while the lane's scanner is open.", "lane"),
-		dropped:    desc("frames_dropped_total", "Frames that the scanner's driver did not hand over.", "lane", "reason"),
-		reconnects: desc("reconnects_total", "How often the lane's scanner came up again after a loss.", "lane"),
+		cfg:       cfg,
+		unsent:    desc("unsent", "Journal entries that central does not hold yet."),
+		rows:      desc("journal_rows", "Entries in the journal file."),
+		age:       desc("cursor_age_seconds", "Time since the roster was known to be current; absent when it never was."),
+		tickets:   desc("tickets", "Tickets on the roster."),
+		online:    desc("central_online", "1 while central answers."),
+		fault:     desc("fault", "1 while the gate refuses everybody or has something to tell its operator."),
+		watchers:  desc("sse_clients", "Staff pages that are connected."),
+		checkedAt: desc("check_timestamp_seconds", "When the roster was last compared with central's; absent when it never was."),
+		checkResult: desc("check_result", "1 for how the last comparison of the roster with central's ended: equal, repaired, resync, diverged, unsupported or cannot.",
+			"result"),
+		checkRepaired: desc("check_repaired_records", "Records that the last comparison put right."),
+		divergedAt:    desc("diverged_timestamp_seconds", "When the roster was last found to differ from central's; absent when it never was."),
+		scannerUp:     desc("scanner_up", "1 while the lane's scanner is open.", "lane"),
+		dropped:       desc("frames_dropped_total", "Frames that the scanner's driver did not hand over.", "lane", "reason"),
+		reconnects:    desc("reconnects_total", "How often the lane's scanner came up again after a loss.", "lane"),
 	}
 }
 
 // Describe is part of prometheus.Collector.
 func (c *statusCollector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.unsent, c.rows, c.age, c.tickets, c.online, c.fault, c.watchers, c.scannerUp, c.dropped, c.reconnects} {
+	for _, d := range []*prometheus.Desc{c.unsent, c.rows, c.age, c.tickets, c.online, c.fault, c.watchers, c.scannerUp, c.dropped, c.reconnects, c.checkedAt, c.checkResult, c.checkRepaired, c.divergedAt} {
 		out <- d
 	}
 }
@@ -144,11 +150,25 @@ func (c *statusCollector) Collect(out chan<- prometheus.Metric) {
 	if s.CursorAgeS != nil {
 		gauge(c.age, *s.CursorAgeS)
 	}
+	if s.Check != nil {
+		c.check(gauge, s.Check)
+	}
 	for _, l := range s.Lanes {
 		if l.Scanner != nil {
 			gauge(c.scannerUp, oneIf(l.Scanner.State == hardware.StateUp.String()), label(l.Name))
 			c.counters(out, label(l.Name), l.Scanner)
 		}
+	}
+}
+
+func (c *statusCollector) check(gauge func(d *prometheus.Desc, v float64, labels ...string), k *Check) {
+	gauge(c.checkResult, 1, k.Result)
+	gauge(c.checkRepaired, float64(k.Records))
+	if k.At != nil {
+		gauge(c.checkedAt, float64(k.At.Unix()))
+	}
+	if k.DivergedAt != nil {
+		gauge(c.divergedAt, float64(k.DivergedAt.Unix()))
 	}
 }
 

@@ -104,6 +104,10 @@ func handler(b Running) http.Handler {
 		mountSeller(mux, s)
 	}
 	mountVault(mux, b)
+	mux.HandleFunc("POST /check", func(w http.ResponseWriter, r *http.Request) {
+		c, err := b.Check(r.Context())
+		reply(w, c, err)
+	})
 	mux.HandleFunc("GET /journal", func(w http.ResponseWriter, r *http.Request) { stream(w, r, b) })
 	return mux
 }

@@ -208,13 +208,18 @@ func (e *Engine) Err() error {
 }
 
 // Feed takes one step that is not a scan and acts on what it asks for.
-func (e *Engine) Feed(in node.Input) {
+func (e *Engine) Feed(in node.Input) { Ask(e, in) }
+
+// Ask is e's Feed for who wants to know what came of the step; it is nothing where
+// the node has failed.
+func Ask(e *Engine, in node.Input) node.Output {
 	out, _, err := e.step(e.cfg.Now(), in, nil)
 	if err != nil {
 		e.fail(err)
-		return
+		return node.Output{}
 	}
 	e.act(out)
+	return out
 }
 
 func (e *Engine) act(out node.Output) {

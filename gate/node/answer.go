@@ -17,6 +17,9 @@ func (n *Node) answer(now time.Time, a Answer, out *Output) {
 	}
 	if a.Err != nil {
 		n.refused(now, kind, a, out)
+		if kind == CallCheck {
+			checkerOf(n, now, out).refused(syncproto.AsError(a.Err), n.locked)
+		}
 		return
 	}
 	switch kind {
@@ -43,6 +46,8 @@ func (n *Node) answer(now time.Time, a Answer, out *Output) {
 	case CallLease:
 		n.know.desk.granted(now, a.Call.Lease.Type, a.Lease)
 		n.link.done(now, kind, 0)
+	case CallCheck:
+		checkerOf(n, now, out).round(a.Check)
 	}
 	n.link.becomeSure(&n.know.desk)
 }
@@ -133,6 +138,9 @@ func (n *Node) Restore(now time.Time, l Loaded) {
 	n.link.head = max(n.link.head, l.Seq)
 	n.link.needSnapshot = l.Stale
 	n.mesh.muster(&n.know.gates) // and the next step tells the shell
+	if l.Check != (syncproto.CheckState{}) {
+		n.link.check.state = l.Check
+	}
 }
 
 // settle resolves the lanes against the rules in force, nil before the first.

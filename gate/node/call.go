@@ -22,14 +22,16 @@ const (
 	CallLease
 	// CallBorrow asks a peer for what central signed, while central is away.
 	CallBorrow
+	// CallCheck compares the roster with central's.
+	CallCheck
 
 	// CallKinds is how many there are.
-	CallKinds = int(CallBorrow) + 1
+	CallKinds = int(CallCheck) + 1
 )
 
 // String is the conversation's name, for logs and metrics.
 func (k CallKind) String() string {
-	return [...]string{"hello", "snapshot", "changes", "push", "heartbeat", "lease", "borrow"}[k]
+	return [...]string{"hello", "snapshot", "changes", "push", "heartbeat", "lease", "borrow", "check"}[k]
 }
 
 // Call is a message to send. The field that Kind names is set. The shell answers
@@ -77,6 +79,7 @@ type Answer struct {
 	Push      *syncproto.PushReply
 	Heartbeat *syncproto.HeartbeatReply
 	Lease     *syncproto.LeaseReply
+	Check     *CheckReport
 }
 
 func (Answer) input() {}
@@ -99,6 +102,8 @@ type Loaded struct {
 	// Stale means that something in it is missing that this version knows, because an
 	// earlier one skipped it: it serves until a snapshot is there.
 	Stale bool
+	// Check is how the last comparison with central ended; zero where it is not known.
+	Check syncproto.CheckState
 }
 
 // Add takes one record. A kind that this version does not know is left out.

@@ -92,6 +92,20 @@ func (g *Gates) set(d syncproto.DeviceRecord) (revoked bool) {
 	return d.Revoked && !old.Revoked
 }
 
+// rewind makes way for a record whose rev may be smaller than that of the one here.
+func (g *Gates) rewind(d *syncproto.DeviceRecord) {
+	if old, ok := g.byID[d.Device]; ok {
+		old.Rev = min(old.Rev, d.Rev)
+		g.byID[d.Device] = old
+	}
+}
+
+// remove forgets a gate that the event does not have.
+func (g *Gates) remove(id uuid.UUID) {
+	delete(g.byID, id)
+	g.changed = true
+}
+
 // untrusted reports whether an entry that only peers told of counts for nothing:
 // its device was revoked, and it is not within what central held then.
 func (g *Gates) untrusted(device uuid.UUID, r syncproto.Ref) bool {

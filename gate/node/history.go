@@ -179,6 +179,12 @@ func (h *history) distrust(device uuid.UUID, untrusted func(syncproto.Ref) bool)
 	return changed
 }
 
+// remove takes a fact out that was none.
+func (h *history) remove(r syncproto.Ref) {
+	h.facts = slices.DeleteFunc(h.facts, func(f admission.Fact) bool { return f.Ref == r })
+	h.uses = slices.DeleteFunc(h.uses, func(u use) bool { return u.ref == r })
+}
+
 func (h *history) fold(r *admission.Rules) {
 	if r == nil {
 		return

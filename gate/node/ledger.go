@@ -28,6 +28,7 @@ type ledger struct {
 	types    []syncproto.TicketType // of the rules in force
 	desk     desk
 	findings findings
+	audit    *audit // nil while there is none
 }
 
 func newLedger(cfg Config) ledger {
@@ -103,6 +104,7 @@ func (k *ledger) apply(recs []syncproto.Record, observe func(*syncproto.EntryRec
 		rec := &recs[i]
 		switch {
 		case rec.Ticket != nil:
+			k.audit.touch(k.event, k.roster, rec.Ticket.No)
 			k.roster.Put(rec.Ticket)
 		case rec.Entry != nil:
 			_, known := k.history[rec.Entry.Ticket].find(rec.Entry.Ref())
@@ -133,7 +135,7 @@ func (k *ledger) apply(recs []syncproto.Record, observe func(*syncproto.EntryRec
 
 // replace takes a whole roster. Facts are joined with those that are known.
 func (k *ledger) replace(l *Loaded, observe func(*syncproto.EntryRecord)) {
-	k.roster = &l.Roster
+	k.roster, k.audit = &l.Roster, nil
 	if l.Trust != nil {
 		k.setTrust(l.Trust)
 	}

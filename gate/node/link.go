@@ -18,6 +18,10 @@ type Timing struct {
 	// BackoffBase and BackoffMax bound the pause after a failure: full jitter over
 	// a window that doubles. Default to syncproto.BackoffBase and BackoffMax.
 	BackoffBase, BackoffMax time.Duration
+	// Check is the time between comparisons of the roster with central's, give or
+	// take a tenth; the first comes within two minutes of the start. 0 compares only
+	// when it is asked for.
+	Check time.Duration
 }
 
 func (t Timing) withDefaults() Timing {
@@ -57,6 +61,7 @@ type link struct {
 	quarantined bool   // central keeps what this gate does as untrusted
 	fault       string // what an operator should know: why pushing stopped
 
+	check checkup
 	talks [CallKinds]talk
 }
 
@@ -101,6 +106,7 @@ func (l *link) next(now time.Time, n *Node, out *Output) {
 		l.start(now, n, out, CallPush, l.unsentRange() != nil || n.courier.due(now) != nil)
 		l.start(now, n, out, CallHeartbeat, true)
 		l.start(now, n, out, CallLease, wanted(n, now) != nil)
+		l.start(now, n, out, CallCheck, l.check.due(now, l, out))
 	}
 	_, lent := n.mesh.lender(now, l)
 	l.start(now, n, out, CallBorrow, lent)
@@ -148,10 +154,12 @@ func (l *link) make(now time.Time, n *Node, kind CallKind) Call {
 		c.Heartbeat = syncproto.HeartbeatRequest{
 			Incarnation: n.cfg.Incarnation, Unsent: l.unsent(), Cursor: l.cursor, ClockMS: now.UnixMilli(),
 			OffsetMS: n.clock.offsetMS, ErrMS: n.clock.errMS, App: n.cfg.App,
-			Journals: l.tally.reports(l.journal, n.cfg.Incarnation),
+			Journals: l.tally.reports(l.journal, n.cfg.Incarnation), Check: l.check.told(),
 		}
 	case CallLease:
 		c.Lease = *wanted(n, now)
+	case CallCheck:
+		l.check.begin()
 	}
 	return c
 }

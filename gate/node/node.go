@@ -262,6 +262,11 @@ type Output struct {
 	// Withdrawn, when not nil, is to be kept for Config.Withdrawn: a thief who
 	// switches the box off and on must gain nothing.
 	Withdrawn *string
+	// Audit answers an Audit, Mended counts the tickets that a Repair changed.
+	Audit  *Audited
+	Mended int
+	// Check, when not nil, is to be kept for Loaded.Check.
+	Check *syncproto.CheckState
 	// Wake is when the next Tick is due; zero for never.
 	Wake time.Time
 }
@@ -289,6 +294,14 @@ func (n *Node) Step(now time.Time, in Input) Output {
 	case Shown:
 		n.link.tally.shown++
 		return out // nothing to say before the next heartbeat
+	case Audit:
+		in.step(n, &out)
+		return out
+	case Repair:
+		in.step(n, &out)
+		return out
+	case CheckNow:
+		checkerOf(n, now, &out).ask()
 	case Tick:
 	case PeerUp:
 		n.mesh.up(now, in.Device, n, &out)

@@ -57,14 +57,33 @@ func (r *Roster) Put(t *syncproto.Ticket) {
 		r.pages[page] = new([rosterPage]ticket)
 	}
 	slot := &r.pages[page][t.No&(rosterPage-1)]
-	rev := uint32(max(t.Rev, 1))
-	if slot.rev > rev {
+	fresh := packed(t)
+	if slot.rev > fresh.rev {
 		return
 	}
 	if slot.rev == 0 {
 		r.count++
 	}
-	*slot = ticket{code: t.Code, statusAt: t.StatusAt, rev: rev, typ: uint16(t.Type), status: packStatus(t.Status)}
+	*slot = fresh
+}
+
+func packed(t *syncproto.Ticket) ticket {
+	return ticket{code: t.Code, statusAt: t.StatusAt, rev: uint32(max(t.Rev, 1)), typ: uint16(t.Type), status: packStatus(t.Status)}
+}
+
+// record is the ticket as it came.
+func (t *ticket) record(no syncproto.TicketNo) syncproto.Ticket {
+	return syncproto.Ticket{
+		No: no, Rev: int64(t.rev), Code: t.code, Type: syncproto.TypeNo(t.typ), Status: unpackStatus(t.status), StatusAt: t.statusAt,
+	}
+}
+
+// drop forgets a ticket.
+func (r *Roster) drop(no syncproto.TicketNo) {
+	if t, ok := r.ticket(no); ok {
+		*t = ticket{}
+		r.count--
+	}
 }
 
 func (r *Roster) ticket(no syncproto.TicketNo) (*ticket, bool) {

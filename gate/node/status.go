@@ -58,6 +58,7 @@ type Status struct {
 	Counts      Counts
 	Lanes       []LaneStatus
 	Journal     []Watermark
+	Check       CheckStatus
 	// Mesh: this gate talks to its peers. Peers are the other gates of its mesh, of
 	// at most syncproto.MeshGatesMax with this one; Heard counts those that are heard
 	// now, and Gates all of the event's, both with this one.
@@ -115,6 +116,7 @@ func (n *Node) Status(now time.Time) Status {
 		Unsent: l.unsent(), LastSeq: n.seq - 1, Seq: l.seq, Head: l.head, Cursor: l.cursor, Age: -1,
 		OffsetMS: n.clock.offsetMS, ErrMS: n.clock.errMS, Fault: l.fault, Counts: n.counts,
 		Journal: append([]Watermark(nil), l.journal...), FindingsOpen: n.know.findings.count(), Findings: n.know.findings.shown(&n.know.gates),
+		Check: l.check.status(),
 	}
 	n.mesh.status(now, &s)
 	s.Policy, s.Carried, s.Alarms = n.know.policy, n.courier.carried(), n.alarms.count
@@ -132,6 +134,8 @@ func (n *Node) Status(now time.Time) Status {
 	case s.Fault != "":
 	case n.know.rulesErr != nil:
 		s.Fault = n.know.rulesErr.Error()
+	case l.check.state.Result == syncproto.CheckDiverged:
+		s.Fault = "the roster here differs from central's and could not be repaired; see `gate check`"
 	case l.quarantined:
 		s.Fault = "central takes this gate for a copy or a restored one and does not trust its entries; an operator must decide with `central gate release`"
 	}

@@ -69,6 +69,7 @@ func (p Position) Stale() bool { return p.SkippedUnknown > 0 && p.Schema < syncp
 // Replica is an open replica. Its methods may be called from any goroutine; they
 // take turns.
 type Replica struct {
+	compared
 	db  *sql.DB
 	log *slog.Logger
 }
@@ -89,7 +90,7 @@ func Open(ctx context.Context, cfg Config) (*Replica, error) {
 	if err := migrate(ctx, db); err != nil {
 		return nil, fmt.Errorf("open replica %s: %w", cfg.Path, errors.Join(err, db.Close()))
 	}
-	return &Replica{db: db, log: cfg.Logger}, nil
+	return &Replica{compared: compared{db}, db: db, log: cfg.Logger}, nil
 }
 
 // Close closes the file.

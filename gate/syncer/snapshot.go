@@ -160,28 +160,3 @@ func chunkOf(ctx context.Context, from source, dir string, c syncproto.Chunk) ([
 	}
 	return body, nil
 }
-
-// swap puts the built file in place, in the order of the other file work.
-func (s *Syncer) swap(ctx context.Context, build *replica.Build, pos replica.Position) error {
-	result := make(chan error, 1)
-	s.store(func(ctx context.Context) {
-		if s.replica != nil {
-			s.logged("close old replica", s.replica.Close())
-			s.replica = nil
-		}
-		if err := build.Commit(ctx, pos); err != nil {
-			result <- fmt.Errorf("finish replica file: %w", err)
-			return
-		}
-		r, err := replica.Open(ctx, s.cfg.ReplicaConfig)
-		s.replica = r
-		s.Holders.renewed()
-		result <- err
-	})
-	select {
-	case err := <-result:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}

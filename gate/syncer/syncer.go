@@ -55,12 +55,17 @@ type Vault interface {
 // Config is what a Syncer is made of. Everything is required unless it says
 // otherwise.
 type Config struct {
-	Client  *wire.Client
-	Feed    func(node.Input)
+	Client *wire.Client
+	Feed   func(node.Input)
+	// Ask has the node take an input and gives what came of it.
+	Ask     func(node.Input) node.Output
 	Journal Journal
 	// Carried has entries of other gates; needed where the node is told of any.
 	Carried Carried
 	Stream  uuid.UUID
+	Event   syncproto.EventNo
+	// Check is how the last comparison with central ended, as the replica had it.
+	Check syncproto.CheckState
 	// Trust is the bundle in force.
 	Trust func() *syncproto.TrustBundle
 	// ReplicaConfig says where the replica file is.
@@ -114,15 +119,13 @@ const callsMax = node.CallKinds
 
 // Syncer is made by New and works while Run does.
 type Syncer struct {
+	*files
 	// Holders are the people on the tickets.
 	Holders *Holders
 
 	cfg     Config
 	calls   chan node.Call
-	stores  chan func(context.Context)
-	done    chan struct{}
-	replica *replica.Replica // owned by the store queue
-	seq     atomic.Int64     // of the page that was stored last
+	seq     atomic.Int64 // of the page that was stored last
 	failing [callsMax]atomic.Bool
 }
 
@@ -137,11 +140,13 @@ func New(cfg Config) *Syncer {
 	if cfg.Vault == nil {
 		cfg.Vault = noVault{}
 	}
-	s := &Syncer{
-		cfg: cfg, replica: cfg.Replica, done: make(chan struct{}),
-		calls: make(chan node.Call, callsMax), stores: make(chan func(context.Context), storesMax),
-	}
+	s := &Syncer{cfg: cfg, files: newFiles(cfg), calls: make(chan node.Call, callsMax)}
 	s.Holders = &Holders{s: s, want: make(chan struct{}, 1)}
+	s.stored = func(p *syncproto.Page) {
+		s.shelve(p)
+		s.cfg.Vault.Learn(p.Records)
+	}
+	s.renewed = s.Holders.renewed
 	return s
 }
 
@@ -161,45 +166,15 @@ func (s *Syncer) Act(out node.Output) {
 	if out.Store != nil {
 		s.store(func(ctx context.Context) { s.apply(ctx, out.Store) })
 	}
+	if out.Check != nil {
+		s.store(func(ctx context.Context) { s.keepCheck(ctx, *out.Check) })
+	}
 	for _, c := range out.Calls {
 		select {
 		case s.calls <- c:
 		case <-s.done:
 		}
 	}
-}
-
-func (s *Syncer) store(f func(context.Context)) {
-	select {
-	case s.stores <- f:
-	case <-s.done:
-	}
-}
-
-func (s *Syncer) logged(what string, err error) {
-	if err != nil && !errors.Is(err, context.Canceled) {
-		s.cfg.Logger.Warn(what, "err", err)
-	}
-}
-
-// apply writes a page. A replica that cannot be written is given up: memory goes
-// on serving, and the node asks for a snapshot.
-func (s *Syncer) apply(ctx context.Context, p *syncproto.Page) {
-	if s.replica == nil {
-		return
-	}
-	err := s.replica.Apply(ctx, p)
-	if err == nil {
-		s.shelve(p)
-		s.cfg.Vault.Learn(p.Records)
-	}
-	if err == nil || ctx.Err() != nil {
-		return
-	}
-	s.cfg.Logger.Error("replica file cannot be written; asking central for a new one", "err", err)
-	s.logged("close replica", s.replica.Close())
-	s.replica = nil
-	s.cfg.Feed(node.ReplicaLost{})
 }
 
 // Run carries calls until ctx ends; then it waits for those under way and closes
@@ -226,17 +201,6 @@ func (s *Syncer) Run(ctx context.Context) error {
 	}
 }
 
-func (s *Syncer) work(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case f := <-s.stores:
-			f(ctx)
-		}
-	}
-}
-
 // carry makes one exchange with central.
 func (s *Syncer) carry(ctx context.Context, c node.Call) node.Answer {
 	a := node.Answer{Call: c, Sent: s.cfg.Now()}
@@ -250,6 +214,8 @@ func (s *Syncer) carry(ctx context.Context, c node.Call) node.Answer {
 		if c.Borrow.Snapshot {
 			timeout = snapshotMax
 		}
+	case node.CallCheck:
+		timeout = checkMax
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -321,6 +287,10 @@ func (s *Syncer) exchange(ctx context.Context, c node.Call, a *node.Answer) erro
 	case node.CallLease:
 		r, err := s.cfg.Client.Lease(ctx, c.Lease)
 		a.Lease = &r
+		return err
+	case node.CallCheck:
+		report, err := compare(ctx, s)
+		a.Check = report
 		return err
 	}
 	return fmt.Errorf("unknown call %d", c.Kind)
