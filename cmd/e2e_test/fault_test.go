@@ -38,12 +38,13 @@ func faults(t *testing.T) (all []fault) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
-	ns := make([]int, min(first, nMax))
-	for i := range ns {
-		ns[i] = i + 1
+	first = min(first, nMax)
+	var ns []int
+	for i := range first {
+		ns = append(ns, i+1)
 	}
-	for _, n := range rng.Perm(nMax - len(ns))[:min(drawn, nMax-len(ns))] {
-		ns = append(ns, len(ns)+1+n%(nMax-len(ns)))
+	for _, n := range rng.Perm(nMax - first)[:min(drawn, nMax-first)] {
+		ns = append(ns, first+1+n)
 	}
 	for _, n := range ns {
 		all = append(all, fault{n, "EIO", n%2 == 0}, fault{n, "ENOSPC", n%2 == 1})

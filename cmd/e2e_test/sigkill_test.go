@@ -27,16 +27,17 @@ func (e event) held(t *testing.T, url string) map[ref]bool {
 	defer func() { require.NoError(t, conn.Close(context.WithoutCancel(t.Context()))) }()
 	rows, err := conn.Query(t.Context(), `SELECT incarnation, seq FROM checkin_entry WHERE event_id = $1`, e.id)
 	require.NoError(t, err)
+	defer rows.Close()
 	all := map[ref]bool{}
-	var inc uuid.UUID
-	var seq int64
-	_, err = pgx.ForEachRow(rows, []any{&inc, &seq}, func() error {
+	for rows.Next() {
+		var inc uuid.UUID
+		var seq int64
+		require.NoError(t, rows.Scan(&inc, &seq))
 		at := ref{inc.String(), uint64(seq)}
 		require.NotContains(t, all, at, "an entry is held once")
 		all[at] = true
-		return nil
-	})
-	require.NoError(t, err)
+	}
+	require.NoError(t, rows.Err())
 	return all
 }
 
