@@ -119,7 +119,9 @@ func (b *bundle) count(t *testing.T) (n int) {
 // outbox is which ticket numbers the stream was told of since the last call.
 func (b *bundle) outbox(t *testing.T) []int64 {
 	t.Helper()
-	rows, err := b.pool.Query(t.Context(), `DELETE FROM sync_outbox WHERE stream_id = $1 RETURNING entity_no`, b.event.Stream)
+	rows, err := b.pool.Query(t.Context(), `
+		WITH told AS (DELETE FROM sync_outbox WHERE stream_id = $1 RETURNING kind, entity_no)
+		SELECT entity_no FROM told WHERE kind = 1`, b.event.Stream)
 	require.NoError(t, err)
 	numbers, err := pgx.CollectRows(rows, pgx.RowTo[int64])
 	require.NoError(t, err)
