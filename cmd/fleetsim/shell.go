@@ -24,6 +24,7 @@ func (b *box) step(in node.Input) {
 		b.watch.follow(b.node.Status(now).OffsetMS)
 	}
 	speak(b, out.Send)
+	note(b, out.Notes)
 	for i := range out.Settled {
 		s := &out.Settled[i]
 		h := b.held[s.Held]
@@ -32,6 +33,19 @@ func (b *box) step(in node.Input) {
 		b.answer(h, s.Decision, s.Journal, s.Entry)
 	}
 	act(b, &out)
+}
+
+// note writes entries that nobody is shown anything for.
+func note(b *box, entries []syncproto.Entry) {
+	for i := range entries {
+		if _, err := b.journal.append(entries[i]); err != nil {
+			b.fail(err)
+			return
+		}
+	}
+	if len(entries) > 0 {
+		b.commit()
+	}
 }
 
 // act does what a step asks for, but for its answers.

@@ -70,8 +70,10 @@ func (m *mesh) borrowed(now time.Time, a Answer, n *Node, out *Output) {
 		l.take(now, &page, n, out)
 		l.head = max(l.head, head)
 		l.pageAt = now.Add(time.Duration(page.ServerMS-n.clock.correct(now)) * time.Millisecond)
-	default:
+	default: // it does not go on from here
 		m.turn++
+		l.failed(now, CallBorrow, 0)
+		return
 	}
 	l.talks[CallBorrow] = talk{}
 }

@@ -48,7 +48,7 @@ func (c *claims) make(now time.Time, d *Decision, l *laneState) syncproto.Claim 
 // kept is a claim as the history of its ticket has it.
 func (c *claims) kept(now time.Time, device uuid.UUID, k *syncproto.Claim) claim {
 	return claim{
-		device: device, inc: k.Incarnation, id: k.ID, lane: k.Lane, until: now.Add(c.n.mesh.timing.ClaimTTL),
+		device: device, inc: k.Incarnation, id: k.ID, lane: k.Lane, until: now.Add(c.n.mesh.timing.ClaimTTL), ttl: c.n.mesh.timing.ClaimTTL,
 		fact: admission.Fact{
 			// The Ref is of the device, so that it is nobody's entry.
 			Ref: syncproto.Ref{Incarnation: device, Seq: k.ID}, T: k.T, MS: k.MS, ErrMS: k.ErrMS, Kind: k.Kind, Zone: k.Zone,
@@ -97,7 +97,7 @@ func (c *claims) retract(out *Output) {
 
 // lapse forgets claims whose time is over.
 func (c *claims) lapse(now time.Time) {
-	for len(c.lapses) > 0 && !now.Before(c.lapses[0].at) {
+	for len(c.lapses) > 0 && over(c.lapses[0].at, c.n.mesh.timing.ClaimTTL, now) {
 		l := c.lapses[0]
 		c.lapses = c.lapses[1:]
 		if p := c.n.mesh.peers[l.device]; p != nil {
@@ -113,6 +113,9 @@ func (c *claims) claimed(now time.Time, from uuid.UUID, p *peer, k *syncproto.Cl
 	n.clock.observe(now, k.T)
 	if p.claims >= syncproto.ClaimsMax || n.know.rules == nil || n.broken {
 		return // what cannot be kept or judged is not answered
+	}
+	if n.know.history[k.Ticket].settled(from, k.T) {
+		return // its entry was quicker
 	}
 	keep := c.kept(now, from, k)
 	if k.Ask {

@@ -53,6 +53,7 @@ type claim struct {
 	// until is when it lapses; zero for one that this gate granted as the ticket's
 	// home, which counts until it is known what became of it.
 	until time.Time
+	ttl   time.Duration
 }
 
 // bound limits claims to those that are before one in the order of claims.
@@ -85,7 +86,31 @@ func (h *history) usageAt(r *admission.Rules, now time.Time, b *bound) *admissio
 	return &u
 }
 
-func (c *claim) lapsed(now time.Time) bool { return !c.until.IsZero() && !now.Before(c.until) }
+// lapsed reports whether a claim counts no more. A clock that was put back makes
+// none last longer.
+func (c *claim) lapsed(now time.Time) bool {
+	return !c.until.IsZero() && over(c.until, c.ttl, now)
+}
+
+// over reports whether a time is past that was set ttl before.
+func over(at time.Time, ttl time.Duration, now time.Time) bool {
+	return !now.Before(at) || at.Sub(now) > ttl
+}
+
+// settled reports whether an entry is known that a claim of a device stood for.
+func (h *history) settled(device uuid.UUID, t syncproto.HLC) bool {
+	if h == nil {
+		return false
+	}
+	for i := range h.facts {
+		if f := &h.facts[i]; f.T >= t {
+			if j := slices.IndexFunc(h.uses, func(u use) bool { return u.ref == f.Ref }); h.uses[j].device == device {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // put adds a claim, or renews it.
 func (h *history) put(c claim) {

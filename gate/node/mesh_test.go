@@ -339,3 +339,26 @@ func (b *box) answerHello() {
 	}
 	b.v.t.Fatal("the gate has not said hello")
 }
+
+func TestAClaimThatComesAfterItsEntryIsNothing(t *testing.T) {
+	v := newVenue(t, 2, optimistic)
+	a, b := v.gates[0], v.gates[1]
+	require.Equal(t, node.Admit, a.present(1).Decision)
+	e := a.journal[1]
+	late := &syncproto.Claim{ID: 1, Incarnation: a.inc, Ticket: 1, T: e.T, MS: e.At, Kind: e.Kind, Lane: e.Lane, Zone: e.Zone}
+	b.step(node.PeerSaid{From: a.device, Msg: syncproto.PeerMessage{Claim: late}})
+	l := v.roster(optimistic)
+	l.Entries = []syncproto.EntryRecord{{Entry: e, Device: a.device, Untrusted: true}}
+	b.n.Restore(v.now, l)
+	require.Equal(t, node.Admit, b.present(1).Decision, "central does not trust the entry, and the claim stands for nothing else")
+}
+
+func TestAClaimDoesNotOutliveAClockThatWasPutBack(t *testing.T) {
+	v := newVenue(t, 2, optimistic)
+	v.gates[0].scan(1)
+	v.deliver()
+	v.part([]int{0}, []int{1})
+	v.now = v.now.Add(-time.Hour)
+	v.pass(syncproto.ClaimTTL)
+	require.Equal(t, node.Admit, v.gates[1].present(1).Decision)
+}
