@@ -56,7 +56,7 @@ func TestARepairIsLookedAtAgain(t *testing.T) {
 	require.NotNil(t, out.Check, "that it had diverged is kept at once")
 	require.Equal(t, w.now.UnixMilli(), out.Check.DivergedMS)
 	require.Zero(t, w.check().Served)
-	out = w.report(w.again(), node.CheckReport{Memory: 1, Records: 1})
+	w.report(w.again(), node.CheckReport{Memory: 1, Records: 1})
 	require.Zero(t, w.check().Served)
 	diverged := w.now.UnixMilli()
 	out = w.report(w.again(), node.CheckReport{})

@@ -50,7 +50,7 @@ func TestFlippedBytesAreRefusedOrHarmless(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	good := filepath.Join(dir, "good.db")
-	want := sample(t, good, 400)
+	want := sample(t, good, 1200)
 	whole, err := os.ReadFile(good)
 	require.NoError(t, err)
 
