@@ -117,8 +117,11 @@ func (p plainCaller) Push(ctx context.Context, req syncproto.PushRequest) (syncp
 			return syncproto.PushReply{}, err
 		}
 		owner, err := s.Device(ctx, got.Device)
-		if err != nil {
+		if refusal := syncproto.AsError(err); refusal != nil && refusal.Code == syncproto.CodeSignature {
 			return syncproto.PushReply{}, syncproto.Errorf(syncproto.CodeForbidden, "The chain is of a device that is not known here.")
+		}
+		if err != nil {
+			return syncproto.PushReply{}, err
 		}
 		if err := wire.VerifyPush(&got, owner.Key); err != nil {
 			return syncproto.PushReply{}, err

@@ -136,7 +136,8 @@ const failuresMax = 150
 // returned sees a conversation end.
 func (v *watch) returned(a *node.Answer) {
 	kind, now := a.Call.Kind, v.c.w.now
-	if kind == node.CallChanges {
+	switch kind {
+	case node.CallChanges, node.CallSnapshot, node.CallHello: // what leads to a page
 		v.paged = now
 	}
 	if a.Err == nil {
