@@ -43,11 +43,11 @@ func TestAttendance(t *testing.T) {
 		"denied_by_reason": {"duplicate": 1, "unpaid": 1},
 		"by_gate": {
 			"idle": {"admitted": 0, "exited": 0, "denied": 0, "duplicates_refused": 0, "double_admissions": 0,
-				"journal_rows": 0, "acked_seq": 0, "unsent": null, "quarantined": false, "last_seen": null},
+				"journal_rows": 0, "acked_seq": 0, "unsent": null, "quarantined": false, "last_seen": null, "check": "", "diverged_at": null},
 			"north": {"admitted": 3, "exited": 1, "denied": 2, "duplicates_refused": 1, "double_admissions": 0,
-				"journal_rows": 7, "acked_seq": 7, "unsent": null, "quarantined": false, "last_seen": null},
+				"journal_rows": 7, "acked_seq": 7, "unsent": null, "quarantined": false, "last_seen": null, "check": "", "diverged_at": null},
 			"south": {"admitted": 2, "exited": 0, "denied": 0, "duplicates_refused": 0, "double_admissions": 1,
-				"journal_rows": 3, "acked_seq": 3, "unsent": 42, "quarantined": false, "last_seen": null}
+				"journal_rows": 3, "acked_seq": 3, "unsent": 42, "quarantined": false, "last_seen": null, "check": "", "diverged_at": null}
 		}}`, string(got))
 }
 

@@ -244,6 +244,7 @@ func wipe(w *world, b *box, _ *item) {
 	b.end()
 	w.check.gaveUp(b)
 	b.jfile, b.rfile, b.aside, b.carried = file[commit]{}, file[write]{}, nil, carryStore{}
+	w.check.lostCarry(b)
 	w.enrol(b)
 	for _, c := range w.centrals {
 		c.touch()
