@@ -13,6 +13,7 @@ import (
 
 	"gatehouse/gate/carry"
 	"gatehouse/gate/engine"
+	"gatehouse/gate/journal"
 	"gatehouse/gate/node"
 	"gatehouse/gate/peer"
 	"gatehouse/gate/shelf"
@@ -85,7 +86,7 @@ func (w *meshwork) open(ctx context.Context) error {
 		g.cfg.Logger.Error("what was kept for other gates is damaged and was put aside; they have it themselves", "damage", damage, "moved_to", path+".damaged")
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", journal.ErrDisk, err)
 	}
 	w.store = store
 	if w.shelf, err = shelf.Open(filepath.Join(g.cfg.Dir, chunkDir)); err != nil {

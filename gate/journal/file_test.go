@@ -153,6 +153,32 @@ func TestReadingNeedsNoGateAndChangesNothing(t *testing.T) {
 	g.open(t)
 }
 
+// A gate that is killed while it makes its first journal has none, and makes it at
+// the next start.
+func TestAJournalThatWasNeverFinishedIsNone(t *testing.T) {
+	t.Parallel()
+	for name, statement := range map[string]string{
+		"empty":                `PRAGMA user_version = 0`,
+		"no table":             `PRAGMA journal_mode = WAL`,
+		"the migrator's table": `CREATE TABLE goose_db_version (id INTEGER PRIMARY KEY AUTOINCREMENT, version_id INTEGER NOT NULL, is_applied INTEGER NOT NULL, tstamp TIMESTAMP DEFAULT (datetime('now'))); INSERT INTO goose_db_version (version_id, is_applied) VALUES (0, 1)`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newGate(t)
+			require.NoError(t, os.WriteFile(g.cfg.Path, nil, 0o600))
+			tamper(t, g.cfg.Path, statement)
+			_, err := journal.OpenReadOnly(t.Context(), g.cfg.Path)
+			require.ErrorIs(t, err, os.ErrNotExist)
+			appendN(t, g.open(t), 1)
+		})
+	}
+	g := newGate(t)
+	require.NoError(t, os.WriteFile(g.cfg.Path, nil, 0o600))
+	tamper(t, g.cfg.Path, `CREATE TABLE other (x)`)
+	_, err := journal.OpenReadOnly(t.Context(), g.cfg.Path)
+	require.ErrorIs(t, err, journal.ErrCorrupt, "somebody else's file")
+}
+
 // Whatever byte changes, a journal opens with all its entries, or with the oldest
 // of them when the newest log is hit, or is refused: it never panics and never
 // shows an entry that was not made.

@@ -25,7 +25,8 @@ type Reader struct {
 
 // OpenReadOnly opens a journal to look at it, as far as it is written now. It
 // changes nothing and takes no lock, so that it also works beside a gate that
-// runs. A file that is not there is os.ErrNotExist; damage is ErrCorrupt.
+// runs. A file that is not there, or that a gate was only just making when it was
+// killed, is os.ErrNotExist; damage is ErrCorrupt.
 func OpenReadOnly(ctx context.Context, path string) (*Reader, error) {
 	r, err := openAlone(ctx, path)
 	if err != nil {
@@ -42,7 +43,10 @@ func openAlone(ctx context.Context, path string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.book, err = loadBook(ctx, r.db); err != nil {
+	if err = begun(ctx, r.db); err == nil {
+		r.book, err = loadBook(ctx, r.db)
+	}
+	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -109,6 +110,23 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	}
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("migrate: %w", damage(err))
+	}
+	return nil
+}
+
+// begun tells a file in which nothing was ever journalled: its tables are made in
+// one transaction, and nothing of that has reached the disk.
+func begun(ctx context.Context, db *sql.DB) error {
+	var ours, others int
+	err := db.QueryRowContext(ctx, `
+		SELECT count(*) FILTER (WHERE name IN ('incarnation', 'entry')),
+		       count(*) FILTER (WHERE name NOT LIKE 'goose%' AND name NOT LIKE 'sqlite%')
+		FROM sqlite_schema`).Scan(&ours, &others)
+	if err != nil {
+		return fmt.Errorf("read schema: %w", damage(err))
+	}
+	if ours == 0 && others == 0 {
+		return fmt.Errorf("it was never finished: %w", os.ErrNotExist)
 	}
 	return nil
 }
