@@ -91,8 +91,16 @@ func TestADamagedJournalIsHealedByAPeer(t *testing.T) {
 	e := theTown(t).newFestival(t)
 	people := e.people(t, 12)
 	mesh := e.openMesh(t, 2)
-	cut(mesh...)
 	g := mesh[0]
+	until(t, "the gate to know where the other listens", func() error {
+		for _, p := range g.peers(t) {
+			if p.Gate == "B" && len(p.Addrs) > 0 {
+				return nil
+			}
+		}
+		return errors.New("central has not told it yet")
+	})
+	cut(mesh...)
 	for _, p := range people[:10] {
 		g.expect(t, "A1", p.code, "admit admitted")
 		mesh[1].expect(t, "B1", p.code, "deny duplicate")
