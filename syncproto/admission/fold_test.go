@@ -172,7 +172,7 @@ func TestUndoIsAsIfItsTargetHadNeverBeen(t *testing.T) {
 		without := admission.Fold(r, tk, slices.DeleteFunc(slices.Clone(facts), func(f admission.Fact) bool { return f.Ref == target.Ref }))
 		require.Equal(t, without.Usage, with.Usage)
 		others := slices.DeleteFunc(with.Verdicts, func(j admission.Judgement) bool { return j.Ref == target.Ref })
-		require.Equal(t, len(without.Verdicts), len(others))
+		require.Len(t, others, len(without.Verdicts))
 		for i := range others {
 			require.Equal(t, without.Verdicts[i], others[i])
 		}
