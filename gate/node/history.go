@@ -92,9 +92,11 @@ func (c *claim) lapsed(now time.Time) bool {
 	return !c.until.IsZero() && over(c.until, c.ttl, now)
 }
 
-// over reports whether a time is past that was set ttl before.
+// over reports whether a time is past that was set ttl before. A read is of a
+// moment ago when it is decided, so only what lies further ahead than that could
+// be is the mark of a clock that was put back.
 func over(at time.Time, ttl time.Duration, now time.Time) bool {
-	return !now.Before(at) || at.Sub(now) > ttl
+	return !now.Before(at) || at.Sub(now) > 2*ttl
 }
 
 // settled reports whether an entry is known that a claim of a device stood for.

@@ -353,6 +353,16 @@ func TestAClaimThatComesAfterItsEntryIsNothing(t *testing.T) {
 	require.Equal(t, node.Admit, b.present(1).Decision, "central does not trust the entry, and the claim stands for nothing else")
 }
 
+// A read is stamped when it is complete, and a claim may come before it is decided.
+func TestAClaimCountsForAReadOfAMomentBefore(t *testing.T) {
+	v := newVenue(t, 2, optimistic)
+	v.gates[0].scan(1)
+	v.deliver()
+	v.now = v.now.Add(-10 * time.Millisecond)
+	d, _ := v.gates[1].scan(1)
+	require.Equal(t, syncproto.ReasonDuplicate, d.Reason)
+}
+
 func TestAClaimDoesNotOutliveAClockThatWasPutBack(t *testing.T) {
 	v := newVenue(t, 2, optimistic)
 	v.gates[0].scan(1)
