@@ -221,8 +221,10 @@ func optimisticRefusesElsewhere(t *testing.T, v *venue) {
 	v.cut(t, "central")
 	for i, who := range v.people[:10] {
 		require.Equal(t, "admit admitted", v.at(t, i%3, who))
-		require.Equal(t, "deny duplicate", v.at(t, (i+1)%3, who))
-		require.Equal(t, "deny duplicate", v.at(t, (i+2)%3, who))
+		for _, other := range []int{(i + 1) % 3, (i + 2) % 3} {
+			v.gates[other].untilVerdict(t, who.code, "deny duplicate")
+			require.Equal(t, "deny duplicate", v.at(t, other, who))
+		}
 	}
 	admitted := 0
 	for _, who := range v.people[10:30] {
@@ -258,12 +260,14 @@ func openFindsDoubleUseOnHeal(t *testing.T, v *venue) {
 	v.gates[0].untilHeard(t, 1)
 	for _, who := range v.people[:5] {
 		require.Equal(t, "admit admitted", v.at(t, 0, who))
+		v.gates[1].untilVerdict(t, who.code, "deny duplicate")
 		require.Equal(t, "deny duplicate", v.at(t, 1, who), "its neighbour hears it")
 		require.Equal(t, "admit admitted", v.at(t, 2, who))
 	}
 	v.heal(t, "C") // and central is still away
 	v.gates[2].untilHeard(t, 2)
 	require.Equal(t, "admit admitted", v.at(t, 0, v.people[5]))
+	v.gates[2].untilVerdict(t, v.people[5].code, "deny duplicate")
 	require.Equal(t, "deny duplicate", v.at(t, 2, v.people[5]))
 	a := v.healed(t)
 	require.Equal(t, 6, a.Admitted)
