@@ -55,7 +55,7 @@ func (b backend) Check(ctx context.Context) (control.Check, error) {
 }
 
 func (b backend) Journal(ctx context.Context, fn func(control.Line) error) error {
-	return lines(ctx, &b.g.current.Load().chains.past, b.g.id().Stream, fn)
+	return lines(ctx, &b.g.current.Load().chains.past, b.g.id.Get().Stream, fn)
 }
 
 func (b backend) Peers(context.Context) ([]control.Peer, error) {

@@ -74,7 +74,7 @@ type front struct {
 func openFront(g *Gate) (*front, error) {
 	f := &front{}
 	var err error
-	cfg := screen.Config{Gate: (*live)(g), Names: names{backend{g}}, GateName: g.id().Name, PIN: g.cfg.Front.PIN, Now: g.cfg.Now, Logger: g.cfg.Logger}
+	cfg := screen.Config{Gate: (*live)(g), Names: names{backend{g}}, GateName: g.id.Get().Name, PIN: g.cfg.Front.PIN, Now: g.cfg.Now, Logger: g.cfg.Logger}
 	for i, l := range g.cfg.Lanes {
 		cfg.Lanes = append(cfg.Lanes, screen.Lane{LaneConfig: l.LaneConfig, Scanner: liveScanner{g: g, lane: i}})
 	}

@@ -85,8 +85,7 @@ const rosterWait = time.Second
 // Gate is a running appliance.
 type Gate struct {
 	cfg     Config
-	ident   atomic.Pointer[identity.Identity] // never changed in place; by keep only
-	saving  sync.Mutex                        // one keep at a time
+	id      *identity.File
 	metrics *control.Metrics
 	front   *front
 	vault   *vault.Vault
@@ -100,7 +99,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if len(cfg.Lanes) == 0 {
 		return errors.New("a gate needs at least one --lane")
 	}
-	id, err := identity.Load(cfg.Dir)
+	id, err := identity.Open(cfg.Dir)
 	if err != nil {
 		return err
 	}
@@ -109,26 +108,8 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer func() { _ = lock.Close() }() // the kernel frees it with the process anyway
-	g := &Gate{cfg: cfg}
-	g.ident.Store(id)
+	g := &Gate{cfg: cfg, id: id}
 	return g.run(ctx)
-}
-
-// id is who the gate is, as the disk has it. It is to be read only.
-func (g *Gate) id() *identity.Identity { return g.ident.Load() }
-
-// keep changes the identity, on the disk first: what cannot be kept is not used
-// either.
-func (g *Gate) keep(change func(*identity.Identity)) error {
-	g.saving.Lock()
-	defer g.saving.Unlock()
-	next := *g.id()
-	change(&next)
-	if err := next.Save(g.cfg.Dir); err != nil {
-		return err
-	}
-	g.ident.Store(&next)
-	return nil
 }
 
 func (g *Gate) run(ctx context.Context) error {
@@ -271,7 +252,7 @@ func (g *Gate) status(context.Context) (control.Status, error) {
 	}
 	inc := s.journal.Incarnation()
 	st := control.StatusOf(s.engine.Status(), scanners)
-	st.Gate, st.Event, st.JournalRows, st.Incarnation = g.id().Name, g.id().Event, s.chains.rows(), &inc
+	st.Gate, st.Event, st.JournalRows, st.Incarnation = g.id.Get().Name, g.id.Get().Event, s.chains.rows(), &inc
 	st.Vault, st.Names = g.vault.State()
 	return st, nil
 }

@@ -148,11 +148,11 @@ func (w *meshwork) join(e *engine.Engine, own peer.Entries) error {
 		return nil
 	}
 	cfg := peer.Config{
-		Device: g.id().Device, Key: g.id().Key(), Roster: e.Gates(), Feed: e.Feed, Journal: own, Store: w.store, Shelf: w.shelf, Socket: w.socket,
+		Device: g.id.Get().Device, Key: g.id.Get().Key(), Roster: e.Gates(), Feed: e.Feed, Journal: own, Store: w.store, Shelf: w.shelf, Socket: w.socket,
 		Static: g.cfg.Peer.Static, Timing: g.cfg.Peer.Timing, Rand: g.cfg.Jitter, Logger: g.cfg.Logger,
 	}
 	if g.cfg.Peer.Multicast {
-		cfg.Hints = peer.Multicast(g.id().Stream, w.addrs)
+		cfg.Hints = peer.Multicast(g.id.Get().Stream, w.addrs)
 	}
 	var err error
 	w.mesh, err = peer.New(cfg)

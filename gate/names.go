@@ -34,9 +34,9 @@ func Dial(dir string) (*control.Client, error) {
 
 // openVault makes a gate's vault.
 func openVault(g *Gate) (*vault.Vault, error) {
-	cfg := vault.Config{Stream: g.id().Stream, Now: g.cfg.Now, Withdrawn: g.id().Withdrawn != "", Logger: g.cfg.Logger}
+	cfg := vault.Config{Stream: g.id.Get().Stream, Now: g.cfg.Now, Withdrawn: g.id.Get().Withdrawn != "", Logger: g.cfg.Logger}
 	if g.cfg.Vault.Dir != "" {
-		keep, err := vault.NewKeep(g.cfg.Vault.Dir, g.id().Device, g.id().BoxPrivate, g.id().BoxPublic)
+		keep, err := vault.NewKeep(g.cfg.Vault.Dir, g.id.Get().Device, g.id.Get().BoxPrivate, g.id.Get().BoxPublic)
 		if err != nil {
 			return nil, err
 		}
@@ -54,7 +54,7 @@ type delivered struct {
 // Deliver implements syncer.Vault. A key that cannot be used leaves the vault as it
 // is; lanes go on.
 func (d delivered) Deliver(sealed []byte) {
-	key, err := syncproto.OpenSealed(d.g.id().BoxPrivate, syncproto.PurposeVaultKey, sealed)
+	key, err := syncproto.OpenSealed(d.g.id.Get().BoxPrivate, syncproto.PurposeVaultKey, sealed)
 	if err == nil {
 		err = d.Vault.Deliver(key)
 		clear(key)
@@ -102,11 +102,11 @@ func (b backend) match(ctx context.Context, s *session, no syncproto.TicketNo) (
 	}
 	st := engine.StandingOf(s.engine, no)
 	m = control.Match{
-		TicketID: syncproto.TicketID(b.g.id().Stream, no), Name: h.Name, Email: h.Email, Reference: h.Reference, Notes: h.Notes,
+		TicketID: syncproto.TicketID(b.g.id.Get().Stream, no), Name: h.Name, Email: h.Email, Reference: h.Reference, Notes: h.Notes,
 		Type: st.Type, Status: st.Status, Admissions: st.Admissions, Inside: st.Inside,
 	}
 	if st.Admissions > 0 {
-		m.Last = &control.Used{At: st.Last.At.UTC(), Gate: cmp.Or(st.Last.Gate, b.g.id().Name), Lane: st.Last.Lane}
+		m.Last = &control.Used{At: st.Last.At.UTC(), Gate: cmp.Or(st.Last.Gate, b.g.id.Get().Name), Lane: st.Last.Lane}
 	}
 	return m, true, nil
 }

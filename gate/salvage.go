@@ -35,12 +35,12 @@ func (g *Gate) openChains(ctx context.Context) (*chains, error) {
 }
 
 func (g *Gate) tryChains(ctx context.Context) (*chains, error) {
-	aside, err := openAside(ctx, g.cfg.Dir, g.id(), g.cfg.Logger)
+	aside, err := openAside(ctx, g.cfg.Dir, g.id.Get(), g.cfg.Logger)
 	if err != nil {
 		return nil, err
 	}
 	cfg := journal.Config{
-		Path: filepath.Join(g.cfg.Dir, journalFile), Device: g.id().Device, Key: g.id().Key(), Now: g.cfg.Now, NewID: newID,
+		Path: filepath.Join(g.cfg.Dir, journalFile), Device: g.id.Get().Device, Key: g.id.Get().Key(), Now: g.cfg.Now, NewID: newID,
 		OnCommit: g.committed,
 	}
 	j, err := journal.Open(ctx, after(cfg, aside))

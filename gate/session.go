@@ -66,7 +66,7 @@ func (g *Gate) open(ctx context.Context) (_ *session, err error) {
 		return nil, err
 	}
 	s.engine, err = engine.New(engine.Config{
-		Node: mind, Journal: s.journal, Stream: g.id().Stream, Now: g.cfg.Now, Act: s.act, Send: s.peers.send,
+		Node: mind, Journal: s.journal, Stream: g.id.Get().Stream, Now: g.cfg.Now, Act: s.act, Send: s.peers.send,
 	})
 	if err != nil {
 		return nil, err
@@ -114,7 +114,7 @@ func (g *Gate) openMind(ctx context.Context, s *session) (*node.Node, *replica.R
 }
 
 func (g *Gate) nodeConfig(ctx context.Context, s *session) (node.Config, error) {
-	hashKey, err := g.id().OpenHashKey()
+	hashKey, err := g.id.Get().OpenHashKey()
 	if err != nil {
 		return node.Config{}, err
 	}
@@ -124,11 +124,11 @@ func (g *Gate) nodeConfig(ctx context.Context, s *session) (node.Config, error) 
 	}
 	j := s.journal
 	cfg := node.Config{
-		Device: g.id().Device, Event: g.id().Event, Stream: g.id().Stream, Pinned: g.id().Pinned, Trust: &g.id().Trust, HashKey: hashKey,
+		Device: g.id.Get().Device, Event: g.id.Get().Event, Stream: g.id.Get().Stream, Pinned: g.id.Get().Pinned, Trust: &g.id.Get().Trust, HashKey: hashKey,
 		Guard: g.cfg.Guard, Incarnation: j.Incarnation(), NextSeq: j.Last().Seq + 1, Last: j.LastT(), Parent: j.Parent(),
-		Journal: marks, Ratchet: g.id().Ratchet, Withdrawn: g.id().Withdrawn, Jitter: g.cfg.Jitter, Timing: g.cfg.Timing, App: g.cfg.App,
+		Journal: marks, Ratchet: g.id.Get().Ratchet, Withdrawn: g.id.Get().Withdrawn, Jitter: g.cfg.Jitter, Timing: g.cfg.Timing, App: g.cfg.App,
 	}
-	cfg.Gates = g.id().Gates
+	cfg.Gates = g.id.Get().Gates
 	if err := s.peers.configure(ctx, &cfg); err != nil {
 		return node.Config{}, err
 	}
@@ -138,7 +138,7 @@ func (g *Gate) nodeConfig(ctx context.Context, s *session) (node.Config, error) 
 	for _, l := range g.cfg.Lanes {
 		cfg.Lanes = append(cfg.Lanes, l.LaneConfig)
 	}
-	cfg.Key, cfg.WalkUp = g.id().Key(), g.cfg.WalkUp
+	cfg.Key, cfg.WalkUp = g.id.Get().Key(), g.cfg.WalkUp
 	held, err := j.Watermarks(ctx)
 	if err != nil {
 		return cfg, fmt.Errorf("read journal: %w", err)
@@ -184,16 +184,16 @@ func (s *session) openSyncer(rep *replica.Replica) error {
 		if t := s.engine.Trust(); t != nil {
 			return t
 		}
-		return &g.id().Trust
+		return &g.id.Get().Trust
 	}
-	client, err := NewClient(g.id(), g.cfg, trust)
+	client, err := NewClient(g.id.Get(), g.cfg, trust)
 	if err != nil {
 		return err
 	}
 	s.client = client
 	cfg := syncer.Config{
 		Client: client, Feed: s.engine.Feed, Ask: func(in node.Input) node.Output { return engine.Ask(s.engine, in) },
-		Journal: s.chains, Stream: g.id().Stream, Event: g.id().Event, Trust: trust,
+		Journal: s.chains, Stream: g.id.Get().Stream, Event: g.id.Get().Event, Trust: trust,
 		Check:         s.engine.Status().Check.CheckState,
 		ReplicaConfig: g.replicaConfig(), Replica: rep, ChunkDir: filepath.Join(g.cfg.Dir, chunkDir),
 		Ratchet: s.kept, SaveRatchet: s.saveSession, SaveWithdrawn: s.saveWithdrawn, Vault: delivered{g.vault, g}, Jitter: g.cfg.Jitter, Vitals: s.vitals, Timeout: g.cfg.Timeout, Now: g.cfg.Now, Logger: g.cfg.Logger,
@@ -230,7 +230,7 @@ func EnrolClient(cfg Config) func(ed25519.PrivateKey, string) (*wire.Client, err
 // used either: a gate that showed it, and after a restart an older one, would be
 // taken for a copy of itself.
 func (s *session) saveSession(ratchet string) error {
-	return s.gate.keep(func(id *identity.Identity) {
+	return s.gate.id.Change(func(id *identity.Identity) {
 		id.Ratchet = ratchet
 		if t := s.engine.Trust(); t != nil {
 			id.Trust = *t
@@ -241,7 +241,7 @@ func (s *session) saveSession(ratchet string) error {
 
 // kept is the session value that is on the disk.
 func (s *session) kept() string {
-	return s.gate.id().Ratchet
+	return s.gate.id.Get().Ratchet
 }
 
 // saveWithdrawn keeps that central withdrew this gate, or took it back. One that was
@@ -252,7 +252,7 @@ func (s *session) saveWithdrawn(why string) error {
 			s.gate.cfg.Logger.Error("lock names", "err", err)
 		}
 	}
-	return s.gate.keep(func(id *identity.Identity) { id.Withdrawn = why })
+	return s.gate.id.Change(func(id *identity.Identity) { id.Withdrawn = why })
 }
 
 func (s *session) openLanes() error {

@@ -60,7 +60,7 @@ func markOf(g *Gate) till.Mark {
 	if dir == "" {
 		dir = till.VolatileDir
 	}
-	return till.NewMark(dir, g.id().Device)
+	return till.NewMark(dir, g.id.Get().Device)
 }
 
 // advance moves the mark to a durable entry, never back.
@@ -128,14 +128,14 @@ func (b backend) Sell(ctx context.Context, w control.WalkUp) (control.Sold, erro
 		return control.Sold{}, errors.New(sale.Refused)
 	}
 	out := control.Sold{
-		Code: sale.Code, Number: sale.Ticket, TicketID: syncproto.TicketID(b.g.id().Stream, sale.Ticket), Type: sale.Name, Left: sale.Left,
+		Code: sale.Code, Number: sale.Ticket, TicketID: syncproto.TicketID(b.g.id.Get().Stream, sale.Ticket), Type: sale.Name, Left: sale.Left,
 		Reference: soldPrefix + strconv.FormatUint(uint64(sale.Ticket), 10),
 	}
 	if err := s.counter.settle(s.engine.Status().Sure, ref); err != nil {
 		b.g.cfg.Logger.Warn(markLost, "err", err)
 	}
 	if err := s.counter.keep(trust.SealKey(), syncproto.SaleDetails{
-		Event: b.g.id().Event, Ticket: sale.Ticket, Name: w.Name, Email: w.Email, Code: sale.Code,
+		Event: b.g.id.Get().Event, Ticket: sale.Ticket, Name: w.Name, Email: w.Email, Code: sale.Code,
 	}); err != nil {
 		// The ticket is sold and good, and what is lost can be written down.
 		b.g.cfg.Logger.Error("the name of a sale was not kept", "ticket", sale.Ticket, "err", err)
