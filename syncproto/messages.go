@@ -205,4 +205,10 @@ type HeartbeatReply struct {
 	ServerMS    int64 `json:"server_ms"`
 	Head        int64 `json:"head"`
 	Quarantined bool  `json:"quarantined,omitempty"`
+	// Acked is the watermark of each incarnation that the heartbeat reports, with Seq
+	// 0 for one that central knows nothing of. A central that fell back to an earlier
+	// state, by a failover or a backup, says so here to gates whose cursor is of before
+	// that state, too: their pages go on as if nothing had happened. A central of an
+	// earlier version says nothing of it.
+	Acked []Position `json:"acked,omitempty"`
 }

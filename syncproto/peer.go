@@ -15,6 +15,8 @@ const (
 	MeshGatesMax = 64
 	// VectorChainsMax bounds the journals that one vector names.
 	VectorChainsMax = 256
+	// VectorClaimsMax bounds the open claims that one vector names.
+	VectorClaimsMax = 256
 	// ClaimsMax is how many claims of one peer a gate takes within a ClaimTTL; it
 	// keeps no further ones, and answers none.
 	ClaimsMax = 4096
@@ -104,6 +106,19 @@ type Vector struct {
 	// Cursor is where the sender's roster is in central's log.
 	Cursor string `json:"cursor,omitempty"`
 	Online bool   `json:"online,omitempty"`
+	// Claims says what became of the sender's claims, for a home that has not heard of
+	// it otherwise. It is nil where more than VectorClaimsMax are open.
+	Claims *OpenClaims `json:"claims,omitempty"`
+}
+
+// OpenClaims are the claims of an incarnation that have not ended. Those up to Last
+// that are not among them have: if somebody was let in on one, its entry is in the
+// journal, as far as the vector says that this reaches. Of earlier incarnations of
+// the same gate all have.
+type OpenClaims struct {
+	Incarnation uuid.UUID `json:"inc"`
+	Last        uint64    `json:"last"`
+	Open        []uint64  `json:"open,omitempty"`
 }
 
 // Chain is a part of a journal that the sender holds, its own or another gate's.

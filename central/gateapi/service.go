@@ -172,7 +172,33 @@ func (s *service) Heartbeat(ctx context.Context, device uuid.UUID, req syncproto
 	if err != nil {
 		return syncproto.HeartbeatReply{}, err
 	}
-	return syncproto.HeartbeatReply{ServerMS: s.cfg.Now().UnixMilli(), Head: head, Quarantined: quarantined}, nil
+	acked, err := held(ctx, s.cfg.Journals, device, req.Journals)
+	if err != nil {
+		return syncproto.HeartbeatReply{}, err
+	}
+	return syncproto.HeartbeatReply{ServerMS: s.cfg.Now().UnixMilli(), Head: head, Quarantined: quarantined, Acked: acked}, nil
+}
+
+// held is the watermark of each journal that a device reports.
+func held(ctx context.Context, journals Journals, device uuid.UUID, reported []syncproto.JournalReport) ([]syncproto.Position, error) {
+	if len(reported) == 0 {
+		return nil, nil
+	}
+	all, err := journals.Watermarks(ctx, device)
+	if err != nil {
+		return nil, err
+	}
+	marks := make(map[uuid.UUID]syncproto.Position, len(all))
+	for _, p := range all {
+		marks[p.Incarnation] = p
+	}
+	out := make([]syncproto.Position, 0, len(reported))
+	for i := range reported {
+		p := marks[reported[i].Incarnation]
+		p.Incarnation = reported[i].Incarnation
+		out = append(out, p)
+	}
+	return out, nil
 }
 
 // Quarantine implements wire.Service. It is metered as a push is: who sends

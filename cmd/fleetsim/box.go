@@ -39,6 +39,7 @@ type box struct {
 	journal *journal
 	past    []*journal // what can be read of those that were set aside
 	replica *replica
+	fileNo  int // of the replica file in this life
 	client  caller
 	flights map[node.CallKind]*flight
 	conns   map[uuid.UUID]*conn
@@ -143,6 +144,7 @@ func (b *box) start() {
 	b.node, err = node.New(cfg)
 	b.w.must(err)
 	b.eachEntry(b.node.Own)
+	b.fileNo = 0
 	b.flights, b.conns, b.held = map[node.CallKind]*flight{}, map[uuid.UUID]*conn{}, map[uint64]waiting{}
 	b.watch = newWatch(b)
 	loadReplica(b)
@@ -225,6 +227,7 @@ func loadReplica(b *box) {
 	}
 	b.replica = r
 	b.watch.loaded(b.rfile.read(), false)
+	b.watch.follow(0)
 	b.node.Restore(b.clock.now(), *l)
 }
 

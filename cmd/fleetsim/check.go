@@ -19,7 +19,7 @@ func promises() map[int]string {
 		4:  "a number of an incarnation has one hash, anywhere, for ever",
 		5:  "chains verify and have no gaps",
 		6:  "a watermark never goes back within a history, nor beyond what is stored",
-		7:  "a gate's cursor never goes back within a history, and a page begins where the gate stands",
+		7:  "what a gate knows never goes back within a history, and a page begins where the gate stands",
 		8:  "in the end every gate holds what central holds, and decides by it",
 		9:  "the fold depends neither on order nor on repetition",
 		10: "a ticket for one entry has one first admission, and every other names it",
@@ -55,6 +55,7 @@ type checker struct {
 // fate is an entry that some gate wrote.
 type fate struct {
 	entry    syncproto.Entry
+	device   uuid.UUID
 	body     []byte
 	answered bool            // somebody saw what it says
 	holders  map[string]bool // boxes that have it
@@ -71,6 +72,7 @@ type copied struct {
 	a, b    *box
 	device  uuid.UUID
 	history int
+	wrote   int // by a, when it was copied
 }
 
 func newChecker(w *world) *checker {
@@ -87,7 +89,7 @@ func (c *checker) note(b *box, e *syncproto.Entry) {
 	if f == nil {
 		body, err := wire.AppendEntry(nil, e)
 		c.w.must(err)
-		f = &fate{entry: *e, body: body, holders: map[string]bool{}}
+		f = &fate{entry: *e, device: b.device, body: body, holders: map[string]bool{}}
 		c.fates[e.Ref()] = f
 	}
 	if f.entry.Hash != e.Hash {
@@ -217,8 +219,16 @@ func (c *checker) dropped(b *box) {
 	c.findLost()
 }
 
+// entriesOf counts what a box that runs can read of its journals.
+func entriesOf(b *box) (n int) {
+	if b.on {
+		b.eachEntry(func(*syncproto.Entry) { n++ })
+	}
+	return n
+}
+
 func (c *checker) cloned(a, b *box) {
-	c.copies = append(c.copies, copied{a: a, b: b, device: a.device, history: c.w.store.history})
+	c.copies = append(c.copies, copied{a: a, b: b, device: a.device, history: c.w.store.history, wrote: entriesOf(a)})
 }
 
 func publicOf(key ed25519.PrivateKey) ed25519.PublicKey {

@@ -223,6 +223,7 @@ func restoreImage(w *world, b *box, it *item) {
 		b.end()
 		w.check.dropped(b)
 		putBack(b, copied)
+		w.check.lostCarry(b)
 		b.start()
 	})
 }

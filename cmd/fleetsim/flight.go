@@ -52,6 +52,9 @@ func call(b *box, c node.Call) {
 		f.yield = yield
 		f.answer.Err = f.carry(ctx, c)
 	})
+	if overtaken := b.flights[c.Kind]; overtaken != nil {
+		overtaken.stop()
+	}
 	b.flights[c.Kind] = f
 	b.watch.called(c.Kind)
 	b.after(timeout, func() {
@@ -81,7 +84,15 @@ func (f *flight) resume(got *parcel, err error) {
 	f.answer.Received = b.clock.now()
 	b.watch.returned(&f.answer)
 	sabotageAnswer(b, &f.answer)
-	b.step(f.answer)
+	if f.answer.Loaded == nil {
+		b.step(f.answer)
+		return
+	}
+	// The file is in place before the node hears of it, and pages come in between.
+	b.after(b.w.between(0, 200*time.Millisecond), func() {
+		b.watch.loaded(b.rfile.read(), !b.watch.same(b.node.Status(b.clock.now()).Cursor, f.answer.Loaded.Cursor))
+		b.step(f.answer)
+	})
 }
 
 // arrived takes what the network brought for the n-th message, if that is still
@@ -171,8 +182,9 @@ func (f *flight) snapshot(ctx context.Context) (*node.Loaded, error) {
 	b.rfile.write(all)
 	b.rfile.sync()
 	b.replica = &replica{file: &b.rfile, seq: m.Seq}
+	b.fileNo++
+	l.File = b.fileNo
 	b.chunks = map[syncproto.Hash][]byte{}
-	b.watch.loaded(b.rfile.read(), true)
 	return l, nil
 }
 

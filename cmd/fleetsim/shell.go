@@ -18,6 +18,7 @@ func (b *box) step(in node.Input) {
 		before = b.node.Status(now)
 	}
 	out := b.node.Step(now, in)
+	b.watch.stamps()
 	if isAnswer {
 		b.watch.stepped(before, &a, &out)
 	} else if said, ok := in.(node.PeerSaid); ok && (said.Msg.Claim != nil || said.Msg.Events != nil) {
@@ -68,7 +69,7 @@ func act(b *box, out *node.Output) {
 		}
 	}
 	if out.Store != nil {
-		storePage(b, out.Store)
+		storePage(b, out.Store, out.StoreFile)
 	}
 	share(b, out)
 	for _, c := range out.Calls {
@@ -88,8 +89,8 @@ func act(b *box, out *node.Output) {
 }
 
 // storePage writes a page to the replica file.
-func storePage(b *box, p *syncproto.Page) {
-	if b.replica == nil {
+func storePage(b *box, p *syncproto.Page, no int) {
+	if b.replica == nil || b.fileNo != no {
 		return
 	}
 	err := b.replica.apply(p)
@@ -100,7 +101,8 @@ func storePage(b *box, p *syncproto.Page) {
 		b.say("its replica cannot be written")
 		b.replica = nil
 		b.rfile = file[write]{}
-		b.after(0, func() { b.step(node.ReplicaLost{}) })
+		b.fileNo++
+		b.after(0, func() { b.step(node.ReplicaLost{File: no}) })
 		return
 	}
 	sabotageReplica(b)
@@ -115,6 +117,7 @@ func (b *box) scan(lane int, code []byte) {
 		return
 	}
 	out := b.node.Step(b.clock.now(), node.Scan{Lane: lane, Text: code})
+	b.watch.stamps()
 	speak(b, out.Send)
 	if out.Held != 0 {
 		b.held[out.Held] = waiting{lane: lane, asked: b.w.now}

@@ -41,6 +41,19 @@ func (c *checker) unsettled() string {
 	return ""
 }
 
+// carrying reports whether a gate still has something to push for one that is lost.
+func carrying(c *checker) bool {
+	v := verdict{c}
+	central := v.atCentral()
+	s := stateOf([]write{{records: c.w.store.view.Records(c.w.store.event)}})
+	for ref, f := range c.fates {
+		if _, ok := central[ref]; !ok && v.deliverable(s, f) {
+			return true
+		}
+	}
+	return false
+}
+
 // excused is a box that central does not let in any more.
 func excused(b *box) bool {
 	auth, err := b.w.store.mem.Service().Device(background(), b.device)
@@ -64,7 +77,7 @@ func (c verdict) judge(converged bool) {
 	}
 	records := c.w.store.view.Records(c.w.store.event)
 	state := stateOf([]write{{records: records}})
-	c.endKept()
+	c.endKept(state)
 	c.endFold(state)
 	c.endFirst(state)
 	for _, b := range c.w.boxes {
@@ -81,18 +94,13 @@ func (c verdict) judge(converged bool) {
 }
 
 // endKept: what was answered is at central, and what reached central is still there.
-func (c verdict) endKept() {
-	central := map[syncproto.Ref]syncproto.EntryRecord{}
-	for _, inc := range c.w.store.view.Journals() {
-		for _, e := range c.w.store.view.Entries(inc) {
-			central[e.Ref()] = e
-		}
-	}
+func (c verdict) endKept(s *state) {
+	central := c.atCentral()
 	for _, f := range sortedBy(c.fates, compareRefs) {
 		e, ok := central[f.entry.Ref()]
 		switch {
 		case !ok && f.answered && !f.lost && c.onlyCarried(f):
-			if c.carriedWhole(f) {
+			if c.deliverable(s, f) {
 				c.w.fail(16, "entry %d of %s reached %s before its gate was lost, and central has not got it", f.entry.Seq, short(f.entry.Incarnation), slices.Sorted(maps.Keys(f.holders)))
 			}
 		case !ok && f.answered && !f.lost && len(f.holders) > 0:
@@ -107,6 +115,22 @@ func (c verdict) endKept() {
 	}
 }
 
+// atCentral are the entries that central holds.
+func (c verdict) atCentral() map[syncproto.Ref]syncproto.EntryRecord {
+	out := map[syncproto.Ref]syncproto.EntryRecord{}
+	for _, inc := range c.w.store.view.Journals() {
+		for _, e := range c.w.store.view.Entries(inc) {
+			out[e.Ref()] = e
+		}
+	}
+	return out
+}
+
+// deliverable reports whether peers of a lost gate can bring central an entry of it.
+func (c verdict) deliverable(s *state, f *fate) bool {
+	return f.answered && !f.lost && c.onlyCarried(f) && c.carriedWhole(f) && known(s, f)
+}
+
 // onlyCarried reports whether an entry is held by peers of its gate alone.
 func (c verdict) onlyCarried(f *fate) bool {
 	for name := range f.holders {
@@ -115,6 +139,13 @@ func (c verdict) onlyCarried(f *fate) bool {
 		}
 	}
 	return len(f.holders) > 0
+}
+
+// known reports whether central knows the device that wrote an entry. One that was
+// restored from before the enrolment does not, and its peers go on holding the entry.
+func known(s *state, f *fate) bool {
+	_, ok := s.devices[f.device]
+	return ok
 }
 
 // carriedWhole reports whether everything from what central holds to an entry is
@@ -261,10 +292,11 @@ func (c verdict) codeOf(t syncproto.Ticket) []byte {
 	return nil
 }
 
-// endCopies: a gate that was copied, and went on beside its copy, is found.
+// endCopies: a gate that was copied, and has written something since beside its
+// copy, is found.
 func (c verdict) endCopies() {
 	for _, p := range c.copies {
-		both := p.a.device == p.device && p.b.device == p.device && p.a.on && p.b.on
+		both := p.a.device == p.device && p.b.device == p.device && p.a.on && p.b.on && entriesOf(p.a) > p.wrote
 		if both && p.history == c.w.store.history && !excused(p.a) && !c.w.store.view.InQuarantine(p.device) {
 			c.w.fail(16, "%s and its copy %s both go on, and central trusts them", p.a.name, p.b.name)
 		}

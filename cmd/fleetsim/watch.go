@@ -52,10 +52,14 @@ func (v *watch) written(e *syncproto.Entry) {
 	v.allow(e.T.UnixMilli() + 1)
 }
 
-// decided sees an answer when it is made.
-func (v *watch) decided(lane int, d *node.Decision) {
+// stamps allows what a box may stamp in a step: claims, as well as entries.
+func (v *watch) stamps() {
 	now := v.b.clock.now()
 	v.allow(now.UnixMilli() + v.b.node.Status(now).OffsetMS + 1)
+}
+
+// decided sees an answer when it is made.
+func (v *watch) decided(lane int, d *node.Decision) {
 	if d.Decision != node.Admit {
 		return
 	}
@@ -85,8 +89,7 @@ func (v *watch) stepped(before node.Status, a *node.Answer, out *node.Output) {
 	if a.Call.Kind == node.CallChanges || a.Call.Kind == node.CallSnapshot {
 		v.follow(max(before.OffsetMS, after.OffsetMS))
 	}
-	same := before.Cursor != "" && v.c.birth[before.Cursor] == v.c.birth[after.Cursor]
-	if same && after.Seq < before.Seq {
+	if a.Loaded == nil && after.Seq < before.Seq && v.same(before.Cursor, after.Cursor) {
 		v.c.w.fail(7, "%s goes back from %d to %d", v.b.name, before.Seq, after.Seq)
 	}
 	if p := out.Store; p != nil {
@@ -97,27 +100,28 @@ func (v *watch) stepped(before node.Status, a *node.Answer, out *node.Output) {
 	}
 }
 
+// same reports whether two cursors are of one history.
+func (v *watch) same(a, b string) bool { return a != "" && v.c.birth[a] == v.c.birth[b] }
+
 // follow allows what entries from elsewhere may do to the box's time.
 func (v *watch) follow(offsetMS int64) {
 	v.allow(v.b.clock.now().UnixMilli() + offsetMS + syncproto.HLCDriftMax.Milliseconds() + 1)
 }
 
-// learn notes what a box is told of tickets. A snapshot has the last word.
-func (v *watch) learn(records []syncproto.Record, snapshot bool) {
+// learn notes what a box is told of tickets. Another history has the last word;
+// within one, no snapshot takes back what a box knows.
+func (v *watch) learn(records []syncproto.Record, anew bool) {
 	for i := range records {
-		if t := records[i].Ticket; t != nil && (snapshot || t.Rev >= v.known[t.No].Rev) {
+		if t := records[i].Ticket; t != nil && (anew || t.Rev >= v.known[t.No].Rev) {
 			v.known[t.No] = *t
 		}
 	}
 }
 
 // loaded sees a replica file that was read at the start, or built of a snapshot.
-func (v *watch) loaded(writes []write, snapshot bool) {
+func (v *watch) loaded(writes []write, anew bool) {
 	for i, w := range writes {
-		v.learn(w.records, snapshot && i == 0)
-	}
-	if !snapshot {
-		v.follow(0)
+		v.learn(w.records, anew && i == 0)
 	}
 }
 

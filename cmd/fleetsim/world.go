@@ -207,7 +207,7 @@ func lastScans(w *world) {
 func settle(w *world) bool {
 	end := w.now + healTime
 	for w.play(w.now + 25*time.Second); w.broken == nil && w.now < end; w.play(w.now + time.Second) {
-		if w.check.unsettled() == "" {
+		if w.check.unsettled() == "" && !carrying(w.check) {
 			return true
 		}
 	}

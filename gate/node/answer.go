@@ -15,6 +15,9 @@ func (n *Node) answer(now time.Time, a Answer, out *Output) {
 		n.mesh.borrowed(now, a, n, out)
 		return
 	}
+	if kind == CallChanges && a.Call.Changes.Cursor != n.link.cursor {
+		return // it was overtaken: by a snapshot, or by the pages of a neighbour
+	}
 	if a.Err != nil {
 		n.refused(now, kind, a, out)
 		if kind == CallCheck {
@@ -26,7 +29,7 @@ func (n *Node) answer(now time.Time, a Answer, out *Output) {
 	case CallHello:
 		n.helloed(now, a, out)
 	case CallSnapshot:
-		n.Restore(now, *a.Loaded)
+		rebuilt(n, now, a.Loaded)
 		n.link.pageAt = now
 		n.link.done(now, kind, 0)
 	case CallChanges:
@@ -36,12 +39,14 @@ func (n *Node) answer(now time.Time, a Answer, out *Output) {
 			n.courier.acked(now, a.Push.Acked)
 		} else {
 			n.link.acked(a.Push.Acked, out)
+			n.link.pushedAt = now
 		}
 		n.link.done(now, kind, time.Duration(a.Push.BackoffMS)*time.Millisecond)
 	case CallHeartbeat:
 		n.clock.sample(a.Sent, a.Received, a.Heartbeat.ServerMS)
 		n.link.head = max(n.link.head, a.Heartbeat.Head)
 		n.link.quarantined = a.Heartbeat.Quarantined
+		believe(&n.link, a, out)
 		n.link.done(now, kind, time.Duration(float64(n.link.timing.Heartbeat)*(0.8+0.4*n.link.jitter())))
 	case CallLease:
 		n.know.desk.granted(now, a.Call.Lease.Type, a.Lease)
@@ -77,9 +82,7 @@ func (n *Node) helloed(now time.Time, a Answer, out *Output) {
 	l.spread = time.Duration(r.SpreadMS) * time.Millisecond
 	l.ratchet, out.Ratchet = r.Ratchet, r.Ratchet
 	l.greeted = true
-	for _, k := range n.courier.chains {
-		k.refused = false // it may be another central now
-	}
+	greet(n.courier.chains, !l.following)
 	if n.locked {
 		n.locked, l.fault, out.Withdrawn = false, "", new(string)
 	}
@@ -96,11 +99,27 @@ func (l *link) acked(p syncproto.Position, out *Output) {
 	}
 }
 
+// believe takes the watermarks of a heartbeat's answer, unless a push was answered
+// since it was sent, which knows more.
+func believe(l *link, a Answer, out *Output) {
+	if !a.Sent.After(l.pushedAt) {
+		return
+	}
+	for _, p := range a.Heartbeat.Acked {
+		for i := range l.journal {
+			if w := &l.journal[i]; w.Incarnation == p.Incarnation && w.Acked != p.Seq {
+				w.Acked = p.Seq
+				out.Acked = append(out.Acked, p)
+			}
+		}
+	}
+}
+
 // page applies a page of changes if it continues exactly where this node is;
 // any other page is dropped and asked for again.
 func (n *Node) page(now time.Time, a Answer, out *Output) {
 	l, p := &n.link, a.Page
-	if p.Stream != n.cfg.Stream || p.From != l.seq || p.To < p.From || a.Call.Changes.Cursor != l.cursor {
+	if p.Stream != n.cfg.Stream || p.From != l.seq || p.To < p.From {
 		l.failed(now, CallChanges, 0)
 		return
 	}
@@ -116,8 +135,9 @@ func (l *link) take(now time.Time, p *syncproto.Page, n *Node, out *Output) {
 	for _, e := range fresh {
 		n.alarms.look(now, e, out)
 	}
-	l.cursor, l.seq, l.head, l.serverMS, l.pageAt = p.Next, p.To, max(p.Head, p.To), p.ServerMS, now
-	out.Store = p
+	move(l, p.Next, p.To, p.ServerMS)
+	l.head, l.pageAt = max(p.Head, p.To), now
+	out.Store, out.StoreFile = p, l.file
 }
 
 // Own adds an entry of this box's journal, at start, before Restore; each once.
@@ -134,13 +154,44 @@ func (n *Node) Own(e *syncproto.Entry) {
 func (n *Node) Restore(now time.Time, l Loaded) {
 	n.know.replace(&l, func(e *syncproto.EntryRecord) { n.courier.heardOf(now, e) })
 	n.lanes.settle(n.know.rules)
-	n.link.cursor, n.link.seq, n.link.serverMS = l.Cursor, l.Seq, l.ServerMS
+	move(&n.link, l.Cursor, l.Seq, l.ServerMS)
 	n.link.head = max(n.link.head, l.Seq)
-	n.link.needSnapshot = l.Stale
+	n.link.file, n.link.following = l.File, !l.Stale
+	n.link.needSnapshot = l.Stale || l.File < n.link.lost
 	n.mesh.muster(&n.know.gates) // and the next step tells the shell
 	if l.Check != (syncproto.CheckState{}) {
 		n.link.check.state = l.Check
 	}
+}
+
+// rebuilt takes a snapshot that is in the replica file. Central gives out one again
+// that is some minutes old; memory that lacked nothing but a file stays where it is
+// ahead of it, because to go back until the next page would admit whom central has
+// revoked. Its pages are asked for again, for the file.
+func rebuilt(n *Node, now time.Time, l *Loaded) {
+	k := &n.link
+	if !k.following || !isAhead(k.cursor, l.Cursor) {
+		n.Restore(now, *l)
+		return
+	}
+	move(k, l.Cursor, l.Seq, k.serverMS)
+	k.file, k.needSnapshot = l.File, l.File < k.lost
+}
+
+// isAhead reports whether a cursor is further than another of the same history.
+func isAhead(of, than string) bool {
+	a, err := syncproto.ParseCursor(of)
+	b, errB := syncproto.ParseCursor(than)
+	return err == nil && errB == nil && a.Epoch == b.Epoch && a.Seq > b.Seq
+}
+
+// move puts the roster to another place in central's log. A request that is parked
+// for what follows the old one is not waited for any longer.
+func move(l *link, cursor string, seq, serverMS int64) {
+	if cursor != l.cursor {
+		l.talks[CallChanges] = talk{}
+	}
+	l.cursor, l.seq, l.serverMS = cursor, seq, serverMS
 }
 
 // settle resolves the lanes against the rules in force, nil before the first.
@@ -173,7 +224,7 @@ func (n *Node) refused(now time.Time, kind CallKind, a Answer, out *Output) {
 	}
 	switch e.Code {
 	case syncproto.CodeResync, syncproto.CodeGone:
-		l.greeted, l.needSnapshot = false, true
+		l.greeted, l.needSnapshot, l.following = false, true, false
 	case syncproto.CodeGap:
 		l.rewind(a.Call.Push, e.Expected)
 	case syncproto.CodeFork, syncproto.CodeMalformed:

@@ -62,7 +62,7 @@ func (m *mesh) borrowed(now time.Time, a Answer, n *Node, out *Output) {
 		return
 	case a.Loaded != nil:
 		if l.needSnapshot {
-			n.Restore(now, *a.Loaded)
+			rebuilt(n, now, a.Loaded)
 		}
 	case a.Page != nil && joins(l, a.Page):
 		page, head := *a.Page, l.head

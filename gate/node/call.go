@@ -97,6 +97,8 @@ type Loaded struct {
 	Findings []syncproto.FindingRecord
 	Cursor   string
 	Seq      int64
+	// File numbers the replica files of a run, from 0: this is in it.
+	File int
 	// ServerMS is central's clock when this was known to be current.
 	ServerMS int64
 	// Stale means that something in it is missing that this version knows, because an

@@ -108,7 +108,7 @@ func (l *link) own(inc uuid.UUID) uint64 {
 // what it carries for others.
 func (c *courier) vector() *syncproto.Vector {
 	n := c.n
-	v := &syncproto.Vector{Cursor: n.link.cursor, Online: n.link.online}
+	v := &syncproto.Vector{Cursor: n.link.cursor, Online: n.link.online, Claims: n.claims.open()}
 	for _, w := range slices.Backward(n.link.journal) {
 		if len(v.Chains) == syncproto.VectorChainsMax/2 {
 			break
@@ -148,6 +148,14 @@ func (c *courier) compare(now time.Time, from uuid.UUID, fresh bool, v *syncprot
 			c.want(now, from, k, offer, out)
 		}
 	}
+}
+
+// complete reports whether all is known here that a gate's own vector says is in a
+// journal of its own.
+func complete(c *courier, device, inc uuid.UUID, v *syncproto.Vector) bool {
+	i := slices.IndexFunc(v.Chains, func(o syncproto.Chain) bool { return o.Device == device && o.Incarnation == inc })
+	k := c.chains[inc]
+	return i >= 0 && k != nil && k.device == device && k.have >= v.Chains[i].Last
 }
 
 // coming reports whether what a peer has of a journal, and this gate lacks, is to
@@ -318,6 +326,18 @@ func (m *mesh) rank(now time.Time, self uuid.UUID) time.Duration {
 func (c *courier) acked(now time.Time, p syncproto.Position) {
 	if k := c.chains[p.Incarnation]; k != nil && p.Seq != k.acked {
 		k.acked, k.ackedAt = p.Seq, now
+	}
+}
+
+// greet takes that central speaks to this gate: what it refused it may take now.
+// One whose history this gate does not know may have lost what it had taken, and is
+// given everything again; what it still holds it says then.
+func greet(chains map[uuid.UUID]*chain, anew bool) {
+	for _, k := range chains {
+		k.refused = false
+		if anew {
+			k.acked = 0
+		}
 	}
 }
 

@@ -175,3 +175,32 @@ func TestWhatTheOwnerIsSendingIsNotAskedOfOthers(t *testing.T) {
 	}
 	require.Equal(t, 1, wants(), "A is heard, and still its entry has not come")
 }
+
+// Central took what a gate carried, and was then put back to a state of before it.
+func TestWhatACentralOfAnotherHistoryLacksIsCarriedAgain(t *testing.T) {
+	v := newVenue(t, 2, optimistic)
+	a, b := v.gates[0], v.gates[1]
+	require.Equal(t, node.Admit, a.present(1).Decision)
+	b.online()
+	acked := func(inc uuid.UUID, seq uint64) *syncproto.PushReply {
+		return &syncproto.PushReply{Acked: syncproto.Position{Ref: syncproto.Ref{Incarnation: inc, Seq: seq}}}
+	}
+	b.step(node.Answer{Call: *b.lastPush(), Push: acked(b.inc, uint64(b.synced))})
+	v.pass(3 * time.Second)
+	b.step(node.Answer{Call: *b.lastPush(), Push: acked(a.inc, 2)})
+	require.Zero(t, b.n.Status(v.now).Carried)
+
+	for i := len(b.calls) - 1; i >= 0; i-- {
+		if c := b.calls[i]; c.Kind == node.CallChanges {
+			b.step(node.Answer{Call: c, Err: &syncproto.Error{Code: syncproto.CodeResync}})
+			break
+		}
+	}
+	b.online()
+	require.Equal(t, int64(2), b.n.Status(v.now).Carried)
+	b.step(node.Answer{Call: *b.lastPush(), Push: acked(b.inc, uint64(b.synced))})
+	v.pass(3 * time.Second)
+	push := b.lastPush()
+	require.True(t, push.Push.Carried)
+	require.Equal(t, node.PushRange{Incarnation: a.inc, First: 1, Limits: push.Push.Limits, Carried: true}, push.Push)
+}

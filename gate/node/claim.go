@@ -95,6 +95,22 @@ func (c *claims) retract(out *Output) {
 	c.mine = nil
 }
 
+// open are the claims of this gate that have not ended; nil where they are too many
+// to be told.
+func (c *claims) open() *syncproto.OpenClaims {
+	o := &syncproto.OpenClaims{Incarnation: c.n.cfg.Incarnation, Last: c.last}
+	if len(c.mine)+len(c.n.council.held) > syncproto.VectorClaimsMax {
+		return nil
+	}
+	for i := range c.mine {
+		o.Open = append(o.Open, c.mine[i].claim.ID)
+	}
+	for _, h := range c.n.council.held {
+		o.Open = append(o.Open, h.claim.ID)
+	}
+	return o
+}
+
 // lapse forgets claims whose time is over.
 func (c *claims) lapse(now time.Time) {
 	for len(c.lapses) > 0 && over(c.lapses[0].at, c.n.mesh.timing.ClaimTTL, now) {

@@ -125,6 +125,11 @@ func (h *history) put(c claim) {
 	h.claims = append(h.claims, c)
 }
 
+// claimed reports whether a claim matches.
+func (h *history) claimed(match func(*claim) bool) bool {
+	return h != nil && slices.ContainsFunc(h.claims, func(c claim) bool { return match(&c) })
+}
+
 // drop removes the claims that match and reports how many.
 func (h *history) drop(match func(*claim) bool) int {
 	if h == nil {

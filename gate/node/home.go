@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,6 +21,18 @@ import (
 type homes struct {
 	n       *Node
 	waiting []granted
+	given   map[uuid.UUID][]grant // by whom they are for; some may have ended
+}
+
+// grant is what a home gave a claim of a gate.
+type grant struct {
+	ticket syncproto.TicketNo
+	inc    uuid.UUID
+	id     uint64
+}
+
+func (g *grant) is(device uuid.UUID, k *claim) bool {
+	return k.device == device && k.inc == g.inc && k.id == g.id
 }
 
 // granted is an answer that waits for the disk.
@@ -45,8 +58,49 @@ func (h *homes) asked(now time.Time, k *syncproto.Claim) bool {
 func (h *homes) grant(now time.Time, k *claim, asked *syncproto.Claim, answer syncproto.PeerMessage, out *Output) {
 	e := h.note(now, asked.Ticket, k, noteGranted+strconv.FormatUint(uint64(asked.T), 10))
 	e.Zone, e.Lane = asked.Zone, asked.Lane
+	h.give(k.device, grant{ticket: asked.Ticket, inc: k.inc, id: k.id})
 	out.Notes = append(out.Notes, e)
 	h.waiting = append(h.waiting, granted{seq: e.Seq, to: k.device, msg: answer})
+}
+
+func (h *homes) give(device uuid.UUID, g grant) {
+	if h.given == nil {
+		h.given = map[uuid.UUID][]grant{}
+	}
+	h.given[device] = append(h.given[device], g)
+}
+
+// hear ends the grants that a gate did not use, of which no word came: the
+// connection was lost with it, or this gate was away. The gate says that the claims
+// have ended, and no entry of it is lacking here.
+func (h *homes) hear(now time.Time, from uuid.UUID, v *syncproto.Vector, out *Output) {
+	if v.Claims == nil || h.n.broken || len(h.given[from]) == 0 {
+		return
+	}
+	h.given[from] = slices.DeleteFunc(h.given[from], func(g grant) bool {
+		history := h.n.know.history[g.ticket]
+		if !history.claimed(func(k *claim) bool { return g.is(from, k) }) {
+			return true // its entry came, or it was released
+		}
+		if !hasEnded(v.Claims, &g) || !complete(&h.n.courier, from, g.inc, v) {
+			return false
+		}
+		history.drop(func(k *claim) bool {
+			if !g.is(from, k) {
+				return false
+			}
+			h.end(now, g.ticket, k, out)
+			return true
+		})
+		return true
+	})
+	if len(h.given[from]) == 0 {
+		delete(h.given, from)
+	}
+}
+
+func hasEnded(c *syncproto.OpenClaims, g *grant) bool {
+	return c.Incarnation != g.inc || g.id <= c.Last && !slices.Contains(c.Open, g.id)
 }
 
 // end notes that a grant came to nothing.
@@ -86,6 +140,7 @@ func (h *homes) recall(e *syncproto.Entry) {
 	if !ok || err != nil {
 		return
 	}
+	h.give(device, grant{ticket: e.Ticket, inc: e.Of.Incarnation, id: e.Of.Seq})
 	h.n.know.historyOf(e.Ticket).put(claim{
 		device: device, inc: e.Of.Incarnation, id: e.Of.Seq, lane: e.Lane,
 		fact: admission.Fact{

@@ -48,15 +48,21 @@ type link struct {
 	ratchet string
 	spread  time.Duration // over which central wants its gates to come back
 
-	needSnapshot bool
-	cursor       string
-	seq          int64
-	head         int64
-	serverMS     int64 // central's clock at the last page
-	pageAt       time.Time
-	heardAt      time.Time // when central last answered
+	needSnapshot bool // a replica file is missing, or must be another
+	// following says that memory goes on from cursor: its own central still has it.
+	// One that only lost its file hears of revocations while the next is built.
+	following bool
+	file      int // the replica file that memory was loaded from
+	lost      int // files before this one are lost
+	cursor    string
+	seq       int64
+	head      int64
+	serverMS  int64 // central's clock at the last page
+	pageAt    time.Time
+	heardAt   time.Time // when central last answered
 
 	journal     []Watermark
+	pushedAt    time.Time // when a push of this journal was last answered
 	tally       tally
 	quarantined bool   // central keeps what this gate does as untrusted
 	fault       string // what an operator should know: why pushing stopped
@@ -102,7 +108,7 @@ func (l *link) next(now time.Time, n *Node, out *Output) {
 	l.start(now, n, out, CallHello, !l.greeted)
 	if l.greeted {
 		l.start(now, n, out, CallSnapshot, l.needSnapshot)
-		l.start(now, n, out, CallChanges, !l.needSnapshot)
+		l.start(now, n, out, CallChanges, l.following)
 		l.start(now, n, out, CallPush, l.unsentRange() != nil || n.courier.due(now) != nil)
 		l.start(now, n, out, CallHeartbeat, true)
 		l.start(now, n, out, CallLease, wanted(n, now) != nil)

@@ -55,7 +55,10 @@ func TestOnlyAPageThatContinuesIsApplied(t *testing.T) {
 	w := greeted(t)
 	revoked := ticket(t, 4, syncproto.StatusRevoked)
 	revoked.Rev = 2
-	out := w.page(6, 7, syncproto.Record{Kind: syncproto.RecordTicket, Ticket: revoked})
+	c, _ := call(w.out, node.CallChanges)
+	out := w.answer(node.Answer{Call: c, Page: &syncproto.Page{
+		Stream: stream, From: 6, To: 7, Next: "c7", Head: 7, Records: []syncproto.Record{{Kind: syncproto.RecordTicket, Ticket: revoked}},
+	}})
 	require.Nil(t, out.Store, "a page from another place is dropped")
 	require.Equal(t, node.Admit, w.scanNo(laneIn, 4).Decision)
 	require.Equal(t, int64(5), w.n.Status(w.now).Seq)

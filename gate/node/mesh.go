@@ -204,6 +204,7 @@ func (m *mesh) said(now time.Time, in PeerSaid, n *Node, out *Output) {
 		p.place(now, msg.Vector.Cursor, &n.link)
 		n.courier.compare(now, in.From, p.fresh, msg.Vector, out)
 		p.fresh = false
+		n.homes.hear(now, in.From, msg.Vector, out)
 	case msg.Want != nil:
 		n.courier.serve(in.From, msg.Want, out)
 	case msg.Events != nil:

@@ -269,6 +269,62 @@ func TestAHomeRemembersItsGrants(t *testing.T) {
 	require.Equal(t, node.Admit, b.present(no).Decision)
 }
 
+// A gate gave a grant up while its home could not hear that. It says so with its next
+// vector, and the home admits the ticket, and admits it once.
+func TestAHomeHearsLateThatAGrantWasNotUsed(t *testing.T) {
+	for name, between := range map[string]func(a, b *box){
+		"the release was lost":   func(*box, *box) {},
+		"the home restarted":     func(_, b *box) { b.boot(2, home) },
+		"the claimant restarted": func(a, _ *box) { a.boot(2, home) },
+		"both restarted":         func(a, b *box) { a.boot(2, home); b.boot(2, home) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := newVenue(t, 2, home)
+			no := away(t, v)
+			a, b := v.gates[0], v.gates[1]
+			b.slow = true
+			_, token := a.scan(no)
+			v.carry(0, 1)
+			b.sync() // the grant is noted, and its answer is lost
+			v.part([]int{0}, []int{1})
+			v.pass(2 * time.Second)
+			require.Equal(t, syncproto.ReasonHomeGate, a.answers[token].Decision.Reason)
+			b.slow = false
+			b.sync()
+			require.Equal(t, syncproto.ReasonDuplicate, b.present(no).Reason, "what it granted it grants to nobody else")
+			a.sync()
+			between(a, b)
+			clear(v.cut)
+			a.step(node.PeerUp{Device: b.device})
+			b.step(node.PeerUp{Device: a.device})
+			v.pass(6 * time.Second)
+			require.Equal(t, node.Admit, b.present(no).Decision)
+			b.boot(3, home)
+			require.Equal(t, syncproto.ReasonDuplicate, b.present(no).Reason)
+		})
+	}
+}
+
+// An admission whose entry has not come yet is no grant that was not used.
+func TestAHomeKeepsAGrantThatWasUsed(t *testing.T) {
+	v := newVenue(t, 2, home)
+	no := away(t, v)
+	a, b := v.gates[0], v.gates[1]
+	_, token := a.scan(no)
+	v.deliver()
+	require.Equal(t, node.Admit, a.answers[token].Decision.Decision)
+	v.pass(5 * time.Second) // vectors are exchanged, the disk is slow
+	require.Equal(t, syncproto.ReasonDuplicate, b.present(no).Reason, "it is open")
+	v.part([]int{0}, []int{1})
+	a.sync()
+	a.outbox[b.index] = nil // the entry is lost on its way
+	clear(v.cut)
+	for range 3 {
+		v.pass(time.Second)
+		require.Equal(t, syncproto.ReasonDuplicate, b.present(no).Reason)
+	}
+}
+
 func TestAHomeThatDoesNotAnswerIsNotReplaced(t *testing.T) {
 	v := newVenue(t, 2, home)
 	no := away(t, v)

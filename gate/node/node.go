@@ -204,9 +204,10 @@ type Durable struct{ Seq uint64 }
 // closed: it refuses every scan from now on with device_fault.
 type JournalBroken struct{}
 
-// ReplicaLost reports that the replica file cannot be written any more. The
-// roster in memory goes on serving; a snapshot is asked for to build a new file.
-type ReplicaLost struct{}
+// ReplicaLost reports that a replica file, by its Loaded.File, cannot be written
+// any more. The roster in memory goes on serving and takes pages; a snapshot is
+// asked for to build a new file.
+type ReplicaLost struct{ File int }
 
 // Shown reports that an admission whose entry is durable was shown green. The shell
 // says so after the lamp, so that no count is ever ahead of it.
@@ -253,8 +254,11 @@ type Output struct {
 	Alarms []Alarm
 	// Calls are messages to send. Their answers come back as inputs.
 	Calls []Call
-	// Store is a page to write to the replica file; pages are given in order.
-	Store *syncproto.Page
+	// Store is a page to write to the replica file that StoreFile numbers; pages are
+	// given in order. Where that file is no more, the page is left out: the node goes
+	// on from where the next one is.
+	Store     *syncproto.Page
+	StoreFile int
 	// Acked are positions that central holds durably.
 	Acked []syncproto.Position
 	// Ratchet, when not empty, is to be kept for the next hello.
@@ -290,7 +294,8 @@ func (n *Node) Step(now time.Time, in Input) Output {
 		n.claims.retract(&out)
 		n.homes.waiting = nil
 	case ReplicaLost:
-		n.link.needSnapshot = true
+		n.link.lost = max(n.link.lost, in.File+1)
+		n.link.needSnapshot = n.link.needSnapshot || n.link.file < n.link.lost
 	case Shown:
 		n.link.tally.shown++
 		return out // nothing to say before the next heartbeat

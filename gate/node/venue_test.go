@@ -32,6 +32,7 @@ type box struct {
 	inc     uuid.UUID
 	n       *node.Node
 	journal []syncproto.Entry
+	past    map[uuid.UUID][]syncproto.Entry
 	synced  int  // entries that are durable
 	slow    bool // a note is durable when the test says so, and not at once
 	carried []syncproto.PushRequest
@@ -74,6 +75,7 @@ func newVenue(t *testing.T, n int, policy syncproto.Policy) *venue {
 func (b *box) boot(opening int, policy syncproto.Policy) {
 	b.outbox, b.answers = map[int][]syncproto.PeerMessage{}, map[uint64]node.Settled{}
 	old := b.journal[:b.synced]
+	b.keepPast(old)
 	b.inc, b.journal, b.synced = incarnationNo(b.index, opening), nil, 0
 	cfg := config()
 	cfg.Device, cfg.Incarnation, cfg.NextSeq, cfg.Guard, cfg.Mesh = b.device, b.inc, 1, -1, true
@@ -96,6 +98,13 @@ func (b *box) boot(opening int, policy syncproto.Policy) {
 	}
 	n.Restore(b.v.now, b.v.roster(policy))
 	b.step(node.Tick{})
+}
+
+func (b *box) keepPast(entries []syncproto.Entry) {
+	if b.past == nil {
+		b.past = map[uuid.UUID][]syncproto.Entry{}
+	}
+	b.past[b.inc] = entries
 }
 
 // roster has tickets 1 to 50 and every gate of the venue.
@@ -169,6 +178,9 @@ func (b *box) post(to uuid.UUID, msg syncproto.PeerMessage) {
 
 // read is entries of this box's journal, or of those it carries.
 func (b *box) read(r node.PeerRange) syncproto.PushRequest {
+	if old := b.past[r.Incarnation]; r.Incarnation != b.inc && r.First <= uint64(len(old)) {
+		return syncproto.PushRequest{Device: b.device, Incarnation: r.Incarnation, First: r.First, Entries: old[r.First-1:]}
+	}
 	if r.Incarnation != b.inc {
 		for _, c := range b.carried {
 			if last := c.First + uint64(len(c.Entries)) - 1; c.Incarnation == r.Incarnation && c.First <= r.First && r.First <= last {

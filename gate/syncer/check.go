@@ -59,7 +59,7 @@ func compare(ctx context.Context, s *Syncer) (*node.CheckReport, error) {
 	case rctx.Err() != nil && ctx.Err() == nil: // by a snapshot
 		return &node.CheckReport{Void: true}, nil
 	case errors.Is(err, replica.ErrCorrupt):
-		s.store(func(context.Context) { s.lose("replica file is damaged; asking central for a new one", err) })
+		s.store(func(context.Context) { s.lose(r.file, "replica file is damaged; asking central for a new one", err) })
 		return &node.CheckReport{Void: true}, nil
 	case errors.Is(err, errVoid):
 		return &node.CheckReport{Void: true}, nil
@@ -117,6 +117,7 @@ func (r *round) open(ctx context.Context) error {
 			if r.s.replica == nil || ctx.Err() != nil {
 				return errVoid
 			}
+			r.file = r.s.file
 			view, err := replica.OpenView(sctx, r.s.cfg.ReplicaConfig)
 			if err != nil {
 				return err
@@ -125,7 +126,7 @@ func (r *round) open(ctx context.Context) error {
 				return view.Close()
 			}
 			r.s.viewing.Lock()
-			r.view, r.file, r.s.told = view, r.s.file, map[syncproto.Subject]bool{}
+			r.view, r.s.told = view, map[syncproto.Subject]bool{}
 			return nil
 		})
 		if err != nil || r.view != nil {

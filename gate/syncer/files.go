@@ -23,10 +23,11 @@ type files struct {
 
 	viewing   sync.Mutex                         // held while a view of the replica is open
 	stopRound atomic.Pointer[context.CancelFunc] // of the last comparison
+	losses    sync.WaitGroup                     // on their way to the node
 
 	// Owned by the work.
 	replica *replica.Replica
-	file    int                        // rises when the replica is another file
+	file    int                        // rises when the replica is lost and when it is another file
 	told    map[syncproto.Subject]bool // what pages told of during a comparison; else nil
 	check   syncproto.CheckState
 }
@@ -50,7 +51,13 @@ func (f *files) store(work func(context.Context)) {
 // ends first, it may still come: it has to look at ctx itself.
 func (f *files) inOrder(ctx context.Context, work func(context.Context) error) error {
 	result := make(chan error, 1)
-	f.store(func(ctx context.Context) { result <- work(ctx) })
+	select {
+	case f.stores <- func(ctx context.Context) { result <- work(ctx) }:
+	case <-f.done:
+		return errStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	select {
 	case err := <-result:
 		return err
@@ -76,10 +83,12 @@ func (f *files) work(ctx context.Context) {
 	}
 }
 
-// apply writes a page. A replica that cannot be written is given up: memory goes
-// on serving, and the node asks for a snapshot.
-func (f *files) apply(ctx context.Context, p *syncproto.Page) {
-	if f.replica == nil {
+// apply writes a page to the replica file that it is for. While that is another one,
+// the node does not know of it yet, and goes on from where the file is when it does.
+// A replica that cannot be written is given up: memory goes on serving, and the node
+// asks for a snapshot.
+func (f *files) apply(ctx context.Context, p *syncproto.Page, file int) {
+	if f.replica == nil || f.file != file {
 		return
 	}
 	err := f.replica.Apply(ctx, p)
@@ -90,7 +99,7 @@ func (f *files) apply(ctx context.Context, p *syncproto.Page) {
 	if err == nil || ctx.Err() != nil {
 		return
 	}
-	f.lose("replica file cannot be written; asking central for a new one", err)
+	f.lose(file, "replica file cannot be written; asking central for a new one", err)
 }
 
 // note remembers what a page tells of while a comparison is under way.
@@ -103,22 +112,25 @@ func (f *files) note(p *syncproto.Page) {
 	}
 }
 
-// lose gives the replica file up: memory goes on serving, and the node asks for a
-// snapshot.
-func (f *files) lose(what string, err error) {
-	if f.replica == nil {
+// lose gives a replica file up, by its number, unless another is in its place by
+// now: memory goes on serving, and the node asks for a snapshot. What the node wants
+// to be stored then must not wait for this queue's own goroutine.
+func (f *files) lose(file int, what string, err error) {
+	if f.replica == nil || f.file != file {
 		return
 	}
 	f.cfg.Logger.Error(what, "err", err)
 	f.logged("close replica", f.replica.Close())
 	f.replica = nil
 	f.file++
-	f.cfg.Feed(node.ReplicaLost{})
+	f.losses.Go(func() { f.cfg.Feed(node.ReplicaLost{File: file}) })
 }
 
-// swap puts the built file in place, in the order of the other file work.
-func (f *files) swap(ctx context.Context, build *replica.Build, pos replica.Position) error {
-	return f.inOrder(ctx, func(ctx context.Context) error {
+// swap puts the built file in place, in the order of the other file work, and gives
+// its number.
+func (f *files) swap(ctx context.Context, build *replica.Build, pos replica.Position) (int, error) {
+	var file int
+	err := f.inOrder(ctx, func(ctx context.Context) error {
 		// SQLite removes the log of a file that is closed by its name, which is soon the
 		// new file's: a view of the old one has to be closed before.
 		if stop := f.stopRound.Load(); stop != nil {
@@ -131,6 +143,7 @@ func (f *files) swap(ctx context.Context, build *replica.Build, pos replica.Posi
 			f.replica = nil
 		}
 		f.file++
+		file = f.file
 		if err := build.Commit(ctx, pos); err != nil {
 			return fmt.Errorf("finish replica file: %w", err)
 		}
@@ -142,6 +155,10 @@ func (f *files) swap(ctx context.Context, build *replica.Build, pos replica.Posi
 		f.renewed()
 		return err
 	})
+	if err != nil {
+		return 0, err // it may still be done, and file is its own then
+	}
+	return file, nil
 }
 
 // keepCheck keeps how comparisons stand, and tells the operator what is new in it.

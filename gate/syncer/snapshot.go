@@ -56,7 +56,7 @@ func (s loader) load(ctx context.Context, serverMS int64) (*node.Loaded, error) 
 		return nil, errors.Join(err, build.Discard())
 	}
 	pos := replica.Position{Stream: m.Stream, Seq: m.Seq, Cursor: m.Cursor, ServerMS: loaded.ServerMS}
-	if err := s.swap(ctx, build, pos); err != nil {
+	if loaded.File, err = s.swap(ctx, build, pos); err != nil {
 		return nil, err
 	}
 	if s.cfg.Shelf == nil {

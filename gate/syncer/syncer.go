@@ -164,7 +164,7 @@ func (s *Syncer) Act(out node.Output) {
 		s.store(func(ctx context.Context) { s.logged("keep watermark", s.cfg.Journal.Rewind(ctx, p)) })
 	}
 	if out.Store != nil {
-		s.store(func(ctx context.Context) { s.apply(ctx, out.Store) })
+		s.store(func(ctx context.Context) { s.apply(ctx, out.Store, out.StoreFile) })
 	}
 	if out.Check != nil {
 		s.store(func(ctx context.Context) { s.keepCheck(ctx, *out.Check) })
@@ -191,6 +191,7 @@ func (s *Syncer) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			close(s.done)
 			wg.Wait()
+			s.losses.Wait()
 			if s.replica != nil {
 				return s.replica.Close()
 			}

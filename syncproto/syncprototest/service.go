@@ -200,11 +200,19 @@ func parseRatchet(key []byte, device uuid.UUID, text string) int64 {
 }
 
 // Heartbeat implements wire.Service.
-func (s service) Heartbeat(_ context.Context, id uuid.UUID, _ syncproto.HeartbeatRequest) (syncproto.HeartbeatReply, error) {
+func (s service) Heartbeat(_ context.Context, id uuid.UUID, req syncproto.HeartbeatRequest) (syncproto.HeartbeatReply, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d := s.devices[id]
-	return syncproto.HeartbeatReply{ServerMS: s.cfg.Now().UnixMilli(), Head: d.event.log.head(), Quarantined: d.quarantined}, nil
+	reply := syncproto.HeartbeatReply{ServerMS: s.cfg.Now().UnixMilli(), Head: d.event.log.head(), Quarantined: d.quarantined}
+	for _, j := range req.Journals {
+		p := syncproto.Position{Ref: syncproto.Ref{Incarnation: j.Incarnation}}
+		if c := s.chains[j.Incarnation]; c != nil && c.device == d {
+			p = c.last()
+		}
+		reply.Acked = append(reply.Acked, p)
+	}
+	return reply, nil
 }
 
 // Quarantine implements wire.Service.

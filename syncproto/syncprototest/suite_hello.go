@@ -21,6 +21,7 @@ func helloTests() []suiteTest {
 		{"versions are agreed on", helloVersions},
 		{"fields of a later version are ignored", helloUnknownFields},
 		{"there is a watermark for each incarnation", helloWatermarks},
+		{"a heartbeat is told what central holds", heartbeatAcked},
 		{"a lost reply accuses nobody", helloLostReply},
 		{"a hello that is sent again changes nothing", helloReplayed},
 		{"a hello that was held back changes nothing", helloHeldBack},
@@ -55,6 +56,30 @@ func helloTells(s *suite) {
 	beat, err := g.client.Heartbeat(s.ctx, syncproto.HeartbeatRequest{App: "suite"})
 	require.NoError(s.t, err)
 	require.InDelta(s.t, s.central.Now().UnixMilli(), beat.ServerMS, 60_000)
+}
+
+// heartbeatAcked: a heartbeat is told what central holds of each journal it reports,
+// so that a gate hears of a central that fell back without asking anew.
+func heartbeatAcked(s *suite) {
+	g, other := s.newGate(), s.newGate()
+	numbers := s.central.AddTickets(s.t, s.rules.Event, TypeSingle, 1)
+	c, foreign := g.chain(syncproto.Position{}), other.chain(syncproto.Position{})
+	g.hello(c.Incarnation)
+	c.Admit(numbers[0], g.started)
+	pushed, err := g.client.Push(s.ctx, c.All())
+	require.NoError(s.t, err)
+	other.hello(foreign.Incarnation)
+	_, err = other.client.Push(s.ctx, foreign.All())
+	require.NoError(s.t, err)
+	unknown := g.chain(syncproto.Position{}).Incarnation
+	beat, err := g.client.Heartbeat(s.ctx, syncproto.HeartbeatRequest{Incarnation: c.Incarnation, Journals: []syncproto.JournalReport{
+		{Incarnation: unknown, First: 1, Last: 1}, {Incarnation: c.Incarnation, First: 1, Last: 2}, {Incarnation: foreign.Incarnation, First: 1, Last: 1},
+	}})
+	require.NoError(s.t, err)
+	nothing := func(inc uuid.UUID) syncproto.Position {
+		return syncproto.Position{Ref: syncproto.Ref{Incarnation: inc}}
+	}
+	require.Equal(s.t, []syncproto.Position{nothing(unknown), pushed.Acked, nothing(foreign.Incarnation)}, beat.Acked)
 }
 
 func helloVersions(s *suite) {

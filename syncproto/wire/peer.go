@@ -147,6 +147,9 @@ func checkPeer(m *syncproto.PeerMessage) error {
 		if len(m.Vector.Chains) > syncproto.VectorChainsMax || tooLong(m.Vector.Cursor) {
 			return fmt.Errorf("%w: vector of %d journals, %d is the most", errPeer, len(m.Vector.Chains), syncproto.VectorChainsMax)
 		}
+		if c := m.Vector.Claims; c != nil && len(c.Open) > syncproto.VectorClaimsMax {
+			return fmt.Errorf("%w: vector of %d open claims, %d is the most", errPeer, len(c.Open), syncproto.VectorClaimsMax)
+		}
 		for _, c := range m.Vector.Chains {
 			if c.First == 0 || c.First > math.MaxInt64 || c.Last > math.MaxInt64 {
 				return fmt.Errorf("%w: journal out of range", errPeer)

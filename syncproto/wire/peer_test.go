@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -36,6 +37,7 @@ func goldenPeerMessages() []syncproto.PeerMessage {
 		{Release: &syncproto.Release{ID: 9, Ticket: 42}},
 		{Vector: &syncproto.Vector{
 			Chains: []syncproto.Chain{{Device: goldenDevice(), Incarnation: inc, First: 1, Last: 4, Acked: 3}}, Cursor: "c", Online: true,
+			Claims: &syncproto.OpenClaims{Incarnation: inc, Last: 9, Open: []uint64{7, 8}},
 		}},
 		{Want: &syncproto.Want{Device: goldenDevice(), Incarnation: inc, First: 2}},
 		{Events: &events},
@@ -178,8 +180,12 @@ func TestTheLongestPeerLine(t *testing.T) {
 	require.Len(t, got, 1)
 }
 
-// limits are messages at a limit, and the same beyond it, which is neither
-// written nor read.
+// openClaims are as long as a gate can tell.
+func openClaims(n int) *syncproto.OpenClaims {
+	return &syncproto.OpenClaims{Incarnation: goldenDevice(), Last: math.MaxUint64, Open: slices.Repeat([]uint64{math.MaxUint64}, n)}
+}
+
+// Messages at a limit are carried, and the same beyond it neither written nor read.
 func TestPeerLimits(t *testing.T) {
 	t.Parallel()
 	text := strings.Repeat("<", syncproto.TextMax) // six bytes each as JSON
@@ -198,7 +204,7 @@ func TestPeerLimits(t *testing.T) {
 	}
 	chain := syncproto.Chain{Device: goldenDevice(), Incarnation: goldenDevice(), First: math.MaxInt64, Last: math.MaxInt64, Acked: math.MaxUint64}
 	vector := func(n int, change func(*syncproto.Chain)) syncproto.PeerMessage {
-		v := syncproto.Vector{Cursor: strings.Repeat("<", syncproto.TextMax), Online: true}
+		v := syncproto.Vector{Cursor: strings.Repeat("<", syncproto.TextMax), Online: true, Claims: openClaims(syncproto.VectorClaimsMax)}
 		for range n {
 			v.Chains = append(v.Chains, chain)
 		}
@@ -210,11 +216,10 @@ func TestPeerLimits(t *testing.T) {
 	want := func(first uint64) syncproto.PeerMessage {
 		return syncproto.PeerMessage{Want: &syncproto.Want{First: first}}
 	}
-	const chains = syncproto.VectorChainsMax
 	piece := func(n int) syncproto.PeerMessage {
 		return syncproto.PeerMessage{Piece: &syncproto.Piece{ID: math.MaxUint64, Data: bytes.Repeat([]byte{0}, n), Last: true}}
 	}
-	within := []syncproto.PeerMessage{piece(syncproto.PieceBytesMax), {Fetch: &syncproto.Fetch{After: math.MaxInt64}}, claim(nil), answer(text, text), vector(chains, nil), want(1), want(math.MaxInt64), {Vector: &syncproto.Vector{Chains: []syncproto.Chain{}}}}
+	within := []syncproto.PeerMessage{piece(syncproto.PieceBytesMax), {Fetch: &syncproto.Fetch{After: math.MaxInt64}}, claim(nil), answer(text, text), vector(syncproto.VectorChainsMax, nil), want(1), want(math.MaxInt64), {Vector: &syncproto.Vector{Chains: []syncproto.Chain{}}}}
 	got, err := readPeer(bytes.NewReader(encodePeer(t, within...)))
 	require.Equal(t, io.EOF, err)
 	require.Equal(t, within, got)
@@ -230,10 +235,11 @@ func TestPeerLimits(t *testing.T) {
 		"claim with a NUL":           claim(func(c *syncproto.Claim) { c.Zone = "\x00" }),
 		"answer with a long lane":    answer(text+"x", ""),
 		"answer with a long reason":  answer("", text+"x"),
-		"vector of too many":         vector(chains+1, nil),
+		"vector of too many":         vector(syncproto.VectorChainsMax+1, nil),
 		"vector from 0":              vector(1, func(c *syncproto.Chain) { c.First = 0 }),
 		"vector from too high":       vector(1, func(c *syncproto.Chain) { c.First = math.MaxInt64 + 1 }),
 		"vector to too high":         vector(1, func(c *syncproto.Chain) { c.Last = math.MaxInt64 + 1 }),
+		"vector of too many claims":  {Vector: &syncproto.Vector{Claims: openClaims(syncproto.VectorClaimsMax + 1)}},
 		"vector with a long cursor":  {Vector: &syncproto.Vector{Cursor: text + "x"}},
 		"want from 0":                want(0),
 		"want from too high":         want(math.MaxInt64 + 1),
