@@ -50,25 +50,15 @@ type Settled struct {
 // consult applies the event's policy to an admission: it lets it stand, turns it
 // into a denial, or holds it until peers were asked, and then reports true.
 func (c *council) consult(now time.Time, in Scan, out *Output) bool {
-	n, m, d := c.n, &c.n.mesh, &out.Decision
+	n, d := c.n, &out.Decision
 	wait := time.Duration(n.know.policy.ClaimWaitMS) * time.Millisecond
 	h := &held{lane: in.Lane, code: d.Code, wait: min(wait, syncproto.ClaimWaitMax)}
-	switch n.know.policy.Partition {
-	case syncproto.PartitionClosed:
-		if !c.enough(now, d) {
-			d.Decision, d.Reason = Deny, syncproto.ReasonPeersAway
-			return false
-		}
-	case syncproto.PartitionHome:
-		home, ok := n.know.gates.home(d.Ticket, n.clock.correct(now))
-		switch {
-		case ok && home == n.cfg.Device:
-		case ok && m.peers[home] != nil && m.live(m.peers[home], now):
-			h.home, h.wait = home, max(h.wait, m.timing.HomeWait)
-		default:
-			d.Decision, d.Reason, d.Of = Deny, syncproto.ReasonHomeGate, Use{Gate: n.know.gates.name(home)}
-			return false
-		}
+	home, ok := c.permits(now, d)
+	if !ok {
+		return false
+	}
+	if home != uuid.Nil {
+		h.home, h.wait = home, max(h.wait, n.mesh.timing.HomeWait)
 	}
 	if h.wait == 0 || d.Heard == 1 {
 		return false
@@ -77,6 +67,31 @@ func (c *council) consult(now time.Time, in Scan, out *Output) bool {
 	c.hold(now, h, d, out)
 	out.Held, out.Decision = h.token, Decision{}
 	return true
+}
+
+// permits applies the partition policy as far as it can be said without asking: an
+// admission that it does not permit becomes a denial. home is the gate whose word is
+// needed besides; Nil for none.
+func (c *council) permits(now time.Time, d *Decision) (home uuid.UUID, ok bool) {
+	n, m := c.n, &c.n.mesh
+	switch n.know.policy.Partition {
+	case syncproto.PartitionClosed:
+		if !c.enough(now, d) {
+			d.Decision, d.Reason = Deny, syncproto.ReasonPeersAway
+			return uuid.Nil, false
+		}
+	case syncproto.PartitionHome:
+		home, ok := n.know.gates.home(d.Ticket, n.clock.correct(now))
+		switch {
+		case ok && home == n.cfg.Device:
+		case ok && m.peers[home] != nil && m.live(m.peers[home], now):
+			return home, true
+		default:
+			d.Decision, d.Reason, d.Of = Deny, syncproto.ReasonHomeGate, Use{Gate: n.know.gates.name(home)}
+			return uuid.Nil, false
+		}
+	}
+	return uuid.Nil, true
 }
 
 // enough reports whether a gate of a closed event hears enough to admit: every

@@ -9,6 +9,7 @@ import (
 
 	"gatehouse/gate/node"
 	"gatehouse/syncproto"
+	"gatehouse/syncproto/credential"
 )
 
 var (
@@ -427,4 +428,28 @@ func TestAClaimDoesNotOutliveAClockThatWasPutBack(t *testing.T) {
 	v.now = v.now.Add(-time.Hour)
 	v.pass(syncproto.ClaimTTL)
 	require.Equal(t, node.Admit, v.gates[1].present(1).Decision)
+}
+
+// What verify says is what a lane would, as far as it can be said without asking.
+func TestVerifyHoldsToThePartitionPolicy(t *testing.T) {
+	v := newVenue(t, 2, closed)
+	a := v.gates[0]
+	verify := func(no syncproto.TicketNo) node.Decision {
+		return a.n.Verify(v.now, "", "", []byte(code(t, credential.Fields{Ticket: no})))
+	}
+	require.Equal(t, node.Admit, verify(3).Decision)
+	v.part([]int{0}, []int{1})
+	v.pass(time.Minute)
+	require.Equal(t, syncproto.ReasonPeersAway, verify(3).Reason)
+	require.Equal(t, syncproto.ReasonPeersAway, a.present(3).Reason)
+
+	v = newVenue(t, 2, home)
+	no := away(t, v)
+	a = v.gates[0]
+	require.Equal(t, node.Admit, verify(no).Decision, "its home is heard")
+	v.part([]int{0}, []int{1})
+	v.pass(time.Minute)
+	d := verify(no)
+	require.Equal(t, syncproto.ReasonHomeGate, d.Reason)
+	require.Equal(t, "B", d.Of.Gate)
 }

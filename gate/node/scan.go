@@ -130,8 +130,8 @@ func (l *laneState) remember(now time.Time, d Decision) {
 }
 
 // Verify decides as a lane into a zone would, without consequence: nothing is
-// reserved, counted or journalled. An empty zone is the first of the perimeter,
-// an empty direction is in.
+// reserved, counted or journalled, and no peer is asked, though the partition policy
+// holds. An empty zone is the first of the perimeter, an empty direction is in.
 func (n *Node) Verify(now time.Time, zone string, dir syncproto.Direction, text []byte) Decision {
 	l := laneState{}
 	if r := n.know.rules; r != nil {
@@ -145,7 +145,12 @@ func (n *Node) Verify(now time.Time, zone string, dir syncproto.Direction, text 
 		l.lane, err = r.Lane(zone, dir)
 		l.ok = err == nil
 	}
-	return n.decide(now, &l, text, n.hasher.Sum(text), nil)
+	d := n.decide(now, &l, text, n.hasher.Sum(text), nil)
+	d.Heard, d.Gates = n.mesh.heard(now), 1+n.mesh.others
+	if d.Decision == Admit && l.lane.Perimeter() {
+		n.council.permits(now, &d)
+	}
+	return d
 }
 
 // decide judges a code at a lane by what is known now, of peers' claims all or
