@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"runtime/debug"
 	"sync"
@@ -90,8 +91,8 @@ func (m *Mesh) hold(ctx context.Context, t *tls.Conn, dialled bool) (err error) 
 		return err
 	}
 	var workers sync.WaitGroup
-	workers.Go(func() { c.write(m.cfg.Timing.Write) })
-	workers.Go(func() { m.lend(c) })
+	workers.Go(guarded(m.cfg.Logger, c, func() { c.write(m.cfg.Timing.Write) }))
+	workers.Go(guarded(m.cfg.Logger, c, func() { m.lend(c) }))
 	defer workers.Wait()
 	defer c.close()
 	if first != nil {
@@ -100,6 +101,20 @@ func (m *Mesh) hold(ctx context.Context, t *tls.Conn, dialled bool) (err error) 
 		}
 	}
 	return in.each(func(msg *syncproto.PeerMessage) error { return m.hear(c, msg) })
+}
+
+// guarded is a worker of a connection: what makes it panic costs the connection, as in
+// hold.
+func guarded(logger *slog.Logger, c *conn, work func()) func() {
+	return func() {
+		defer func() {
+			if p := recover(); p != nil {
+				logger.Error("connection to a peer", "panic", p, "stack", string(debug.Stack()))
+				c.close()
+			}
+		}()
+		work()
+	}
 }
 
 func reason(ctx context.Context, err error) string {

@@ -45,6 +45,25 @@ func TestAPeerLendsWhatItHas(t *testing.T) {
 	require.Zero(t, b.downs(a.device))
 }
 
+// broken is a shelf that has a mistake.
+type broken struct{}
+
+func (broken) Fetch(syncproto.Fetch) ([]byte, error) { panic("a mistake in the shelf") }
+
+// What makes a loan panic costs the connection, which comes back, and not the gate.
+func TestALoanThatPanicsCostsTheConnectionOnly(t *testing.T) {
+	t.Parallel()
+	a := newSite(t, "A", func(cfg *peer.Config) { cfg.Shelf = broken{} })
+	b := newSite(t, "B", nil, a.member(a.addr()))
+	a.know(b.member())
+	a.run()
+	b.run()
+	b.untilUp(a.device, 1)
+	_, err := b.mesh.Fetch(t.Context(), a.device, syncproto.Fetch{After: 1})
+	require.Error(t, err)
+	b.untilUp(a.device, 2)
+}
+
 // A peer that is asked and says nothing is waited for as long as the caller has
 // time, or until it is gone; pieces that nobody asked it for are left out.
 func TestALoanThatDoesNotCome(t *testing.T) {

@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -130,6 +131,7 @@ type Mesh struct {
 	table table
 	loans loans
 	feed  feeder
+	full  fullness
 	// frames is framesMax, but for tests.
 	frames int
 }
@@ -191,14 +193,31 @@ func (m *Mesh) Act(out *node.Output) {
 		m.feed.add(r)
 	}
 	if len(out.Carry) > 0 {
-		if err := m.cfg.Store.Put(ctx, out.Carry); err != nil {
-			m.cfg.Logger.Error("entries of other gates are not kept here; they are on their own disks", "err", err)
-		}
+		m.full.tell(m.cfg.Logger, m.cfg.Store.Put(ctx, out.Carry))
 	}
 	for _, ref := range out.Drop {
 		if err := m.cfg.Store.Drop(ctx, ref); err != nil {
 			m.cfg.Logger.Warn("carry store", "err", err)
 		}
+	}
+}
+
+// fullness is whether entries of others could not be kept the last time. Its zero value
+// is that they could.
+type fullness struct{ refused atomic.Bool }
+
+// tell tells the operator when that begins and when it ends: of a full store each batch
+// would tell the same.
+func (f *fullness) tell(logger *slog.Logger, err error) {
+	switch {
+	case err == nil:
+		if f.refused.Swap(false) {
+			logger.Info("entries of other gates are kept here again")
+		}
+	case f.refused.Swap(true):
+		logger.Debug("entries of other gates are still not kept here", "err", err)
+	default:
+		logger.Error("entries of other gates are not kept here; they are on their own disks", "err", err)
 	}
 }
 
