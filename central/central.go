@@ -20,6 +20,7 @@ import (
 	"gatehouse/central/pg"
 	"gatehouse/central/programme"
 	"gatehouse/central/roster"
+	"gatehouse/central/staff"
 	"gatehouse/central/ticket"
 	"gatehouse/central/vault"
 	"gatehouse/central/walkup"
@@ -47,6 +48,7 @@ type Central struct {
 	Checkin   *checkin.Service
 	WalkUp    *walkup.Service
 	Findings  *finding.Service
+	Staff     *staff.Service
 
 	logger  *slog.Logger
 	ping    func(ctx context.Context) error
@@ -86,6 +88,7 @@ func Open(ctx context.Context, cfg Config) (*Central, error) {
 		checkin:   checkin.Config{Pool: pool, Logger: cfg.Logger, Trade: walkup.Trade},
 		walkup:    walkup.Config{Pool: pool},
 		findings:  finding.Config{Pool: pool, Logger: cfg.Logger},
+		staff:     staff.Config{Pool: pool, Logger: cfg.Logger},
 	}); err != nil {
 		pool.Close()
 		return nil, err
@@ -104,6 +107,7 @@ type parts struct {
 	checkin   checkin.Config
 	walkup    walkup.Config
 	findings  finding.Config
+	staff     staff.Config
 }
 
 // build prepares the database and wires the features to each other.
@@ -145,8 +149,13 @@ func (c *Central) build(ctx context.Context, cfg Config, p *parts) (err error) {
 		return err
 	}
 	p.findings.Touch = c.Roster.Touch
-	c.Findings, err = finding.New(p.findings)
-	return err
+	if c.Findings, err = finding.New(p.findings); err != nil {
+		return err
+	}
+	if c.Staff, err = staff.New(p.staff); err != nil {
+		return err
+	}
+	return c.Staff.Prepare(ctx)
 }
 
 // stream names the change log of an event.

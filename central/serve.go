@@ -48,7 +48,12 @@ type ServeConfig struct {
 // Serve serves all surfaces and runs the workers until ctx is done or the server
 // fails. Then it lets what is being served come to its end, and stops.
 func (c *Central) Serve(ctx context.Context, cfg ServeConfig) error {
-	workers := []*worker{{name: "roster", run: c.Roster.Run}, {name: "checkin", run: c.Checkin.Run}, {name: "finding", run: c.Findings.Run}}
+	workers := []*worker{
+		{name: "roster", run: c.Roster.Run},
+		{name: "checkin", run: c.Checkin.Run},
+		{name: "finding", run: c.Findings.Run},
+		{name: "staff", run: c.Staff.Run},
+	}
 	for name, run := range cfg.Background {
 		workers = append(workers, &worker{name: name, run: run})
 	}
