@@ -74,7 +74,7 @@ func TestEverythingFromTheCommandLine(t *testing.T) {
 	}
 }
 
-func TestOnlyServeAndEventCreateBeginACentral(t *testing.T) {
+func TestOnlyServeAndWhatCreatesBeginsACentral(t *testing.T) {
 	t.Parallel()
 	missing, empty := dataDir(t), dataDir(t)
 	require.NoError(t, os.Mkdir(empty, 0o755))
@@ -84,6 +84,7 @@ func TestOnlyServeAndEventCreateBeginACentral(t *testing.T) {
 		"ticket qr --event 1 --reference A --out " + filepath.Join(t.TempDir(), "a.png"), "ticket revoke --event 1 --reference A --reason x",
 		"ticket reissue --event 1 --reference A", "gate token --event 1 --name N", "gate list --event 1", "gate revoke --event 1 --name N --reason x",
 		"gate release --event 1 --name N --reason x", "key rotate --purpose online", "restored",
+		"user list", "user role --email a@example.org --role admin", "user disable --email a@example.org", "user password --email a@example.org",
 	} {
 		for _, data := range []string{missing, empty} {
 			r := run(t, append(strings.Fields(args), "--data", data)...)
