@@ -302,7 +302,7 @@ func TestSweepRemovesWhatMeansNothing(t *testing.T) {
 	require.Equal(t, 2, rows(), "sign-ins that are over stay for a while")
 	b.pass(staff.SignInKeep + time.Second)
 	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error)
+	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()
 	require.Eventually(t, func() bool { return rows() == 0 }, 20*time.Second, 5*time.Millisecond)
 	cancel()

@@ -54,14 +54,14 @@ func emailLimit() limit   { return limit{EmailTriesMax, EmailForgets} }
 func addressLimit() limit { return limit{AddressTriesMax, AddressForgets} }
 
 // locked is how long a subject still has to rest; 0 when it need not. A lock further
-// away than any lock lasts was made by a clock that has been set back since, and does
-// not keep anybody out for days.
+// away than any lock lasts, on whatever copy's clock, was made by one that has been set
+// back since, and does not keep anybody out for days.
 func (f failures) locked(now time.Time) time.Duration {
 	left := f.until.Sub(now)
-	if left <= 0 || left > LockMax {
+	if left <= 0 || left > LockMax+ClockSkewMax {
 		return 0
 	}
-	return left
+	return min(left, LockMax)
 }
 
 // fail is f after one more wrong try.

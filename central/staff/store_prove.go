@@ -88,8 +88,9 @@ func (p *parts) claimed(ctx context.Context, text string) (Account, error) {
 	return a, err
 }
 
-// wrong counts a wrong try and returns what to say of it. That an account is locked is
-// in the audit log; which addresses without an account were tried is nobody's business.
+// wrong counts a wrong try and returns what to say of it. That a lock begins is in the
+// audit log; of an address without an account by its hash, which is as much work and
+// tells guessing from forgetting.
 func (p *parts) wrong(ctx context.Context, c Credentials, id uuid.UUID) error {
 	err := pg.InTx(ctx, p.cfg.Pool, func(tx pgx.Tx) error {
 		now := p.cfg.Now()
@@ -102,12 +103,15 @@ func (p *parts) wrong(ctx context.Context, c Credentials, id uuid.UUID) error {
 				return err
 			}
 		}
-		if !locks || id == uuid.Nil {
+		if !locks {
 			return nil
 		}
-		by := central()
-		by.Origin = c.From
-		return p.audit.Write(ctx, tx, Entry{By: by, Action: "account.locked", SubjectKind: "account", SubjectID: id.String()})
+		e := Entry{By: central(), Action: "account.locked", SubjectKind: "account", SubjectID: id.String()}
+		if id == uuid.Nil {
+			e.SubjectKind, e.SubjectID = "email", emailSubject(c.Email)
+		}
+		e.By.Origin = c.From
+		return p.audit.Write(ctx, tx, e)
 	})
 	if err != nil {
 		return fmt.Errorf("count wrong try: %w", err)

@@ -123,8 +123,8 @@ func endOldest(ctx context.Context, tx pgx.Tx, account uuid.UUID, now time.Time)
 
 // signInRow is a sign-in with its account.
 type signInRow struct {
-	id            uuid.UUID
-	seen, expires time.Time
+	id                     uuid.UUID
+	created, seen, expires time.Time
 	accountRow
 }
 
@@ -133,11 +133,11 @@ type signInRow struct {
 func openSignIn(ctx context.Context, db queryer, now time.Time, condition string, arg any) (id uuid.UUID, seen, expires time.Time, a Account, err error) {
 	var r signInRow
 	err = db.QueryRow(ctx, `
-		SELECT s.id, s.seen_at, s.expires_at, `+accountColumns+`
+		SELECT s.id, s.created_at, s.seen_at, s.expires_at, `+accountColumns+`
 		FROM sign_in s
 		JOIN account a ON a.id = s.account_id
 		WHERE s.ended_at IS NULL AND a.disabled_at IS NULL AND `+condition, arg).
-		Scan(append([]any{&r.id, &r.seen, &r.expires}, r.fields()...)...)
+		Scan(append([]any{&r.id, &r.created, &r.seen, &r.expires}, r.fields()...)...)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return uuid.Nil, time.Time{}, time.Time{}, Account{}, ErrToken
 	}
@@ -145,10 +145,21 @@ func openSignIn(ctx context.Context, db queryer, now time.Time, condition string
 		return uuid.Nil, time.Time{}, time.Time{}, Account{}, fmt.Errorf("read sign-in: %w", err)
 	}
 	a = r.account()
-	if idle, _ := stay(a.Role); !now.Before(r.expires) || now.Sub(r.seen) >= idle {
+	idle, most := stay(a.Role)
+	expires = until(r.created, r.expires, most)
+	if !now.Before(expires) || now.Sub(r.seen) >= idle {
 		return uuid.Nil, time.Time{}, time.Time{}, Account{}, ErrToken
 	}
-	return r.id, r.seen, r.expires, a, nil
+	return r.id, r.seen, expires, a, nil
+}
+
+// until is when a sign-in is over. One that began with a lesser role was to last longer
+// than the role that its account has now allows.
+func until(created, expires time.Time, most time.Duration) time.Time {
+	if ends := created.Add(most); ends.Before(expires) {
+		return ends
+	}
+	return expires
 }
 
 // ByCookie is who a browser's cookie is of, or [ErrToken].
@@ -203,20 +214,20 @@ func (s *SignIns) List(ctx context.Context, by Principal) ([]SignIn, error) {
 
 func (s *SignIns) list(ctx context.Context, by Principal) ([]SignIn, error) {
 	now := s.cfg.Now()
-	idle, _ := stay(by.Role)
+	idle, most := stay(by.Role)
 	rows, err := s.cfg.Pool.Query(ctx, `
 		SELECT id, cookie_hash IS NOT NULL, created_at, seen_at, expires_at, address, user_agent
 		FROM sign_in
-		WHERE account_id = $1 AND ended_at IS NULL AND expires_at > $2 AND seen_at > $3
+		WHERE account_id = $1 AND ended_at IS NULL AND expires_at > $2 AND seen_at > $3 AND created_at > $4
 		ORDER BY seen_at DESC, id DESC
-		LIMIT $4`, by.ID, now, now.Add(-idle), SignInsMax)
+		LIMIT $5`, by.ID, now, now.Add(-idle), now.Add(-most), SignInsMax)
 	if err != nil {
 		return nil, fmt.Errorf("list sign-ins: %w", err)
 	}
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (one SignIn, err error) {
 		var address *netip.Addr
 		err = row.Scan(&one.ID, &one.Browser, &one.CreatedAt, &one.SeenAt, &one.ExpiresAt, &address, &one.UserAgent)
-		one.CreatedAt, one.SeenAt, one.ExpiresAt = one.CreatedAt.UTC(), one.SeenAt.UTC(), one.ExpiresAt.UTC()
+		one.CreatedAt, one.SeenAt, one.ExpiresAt = one.CreatedAt.UTC(), one.SeenAt.UTC(), until(one.CreatedAt, one.ExpiresAt, most).UTC()
 		if address != nil {
 			one.Address = address.String()
 		}

@@ -206,6 +206,9 @@ func TestLocksGrowAndEnd(t *testing.T) {
 		require.Zero(t, f.Locked(now.Add(want)), "it ends")
 		now = now.Add(want)
 	}
+	locked := f.FailEmail(now)
+	require.Equal(t, staff.LockMax, locked.Locked(now.Add(-staff.ClockSkewMax)), "another copy's clock is a little behind")
+	require.Zero(t, locked.Locked(now.Add(-staff.ClockSkewMax-1)))
 	require.Zero(t, f.Locked(now.Add(-2*staff.LockMax)), "a clock that was set back locks nobody out for longer")
 	require.Equal(t, f.Count()+1, f.FailEmail(now.Add(-24*time.Hour)).Count(), "and forgives nothing")
 	require.Equal(t, 1, f.FailEmail(now.Add(24*time.Hour)).Count(), "a day later all is forgotten")
