@@ -2,10 +2,7 @@ package staff_test
 
 import (
 	"encoding/base32"
-	"errors"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -106,7 +103,8 @@ func TestCodesMayDriftAndNotComeBack(t *testing.T) {
 	require.NoError(t, b.withCode(t, a.Email, ada.recovery[0]), "and there are other ways in")
 }
 
-// Of copies to which one code is shown at once, one takes it.
+// Of copies to which one code is shown at once, one takes it. They are held up until all
+// of them have come to where one has to wait for the other.
 func TestACodeIsTakenOnce(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -114,29 +112,47 @@ func TestACodeIsTakenOnce(t *testing.T) {
 	ada := b.factor(t, a)
 	b.pass(time.Minute)
 	copies := []*bundle{b, b.other(t)}
+	const shown = 4
 	for _, code := range []string{ada.code(t, b.now()), ada.recovery[3]} {
-		var in, out atomic.Int64
-		var showing sync.WaitGroup
-		for i := range 4 {
-			showing.Go(func() {
+		hold, err := b.pool.Begin(t.Context())
+		require.NoError(t, err)
+		_, err = hold.Exec(t.Context(), `SELECT FROM second_factor FOR UPDATE`)
+		require.NoError(t, err)
+		ended := make(chan error, shown)
+		for i := range shown {
+			go func() {
 				c := creds(a.Email)
 				c.Code = code
-				switch _, err := copies[i%2].SignIns.Tokens(t.Context(), c); {
-				case err == nil:
-					in.Add(1)
-				case errors.Is(err, staff.ErrSignIn):
-					out.Add(1)
-				default:
-					t.Errorf("%v", err)
-				}
-			})
+				_, err := copies[i%2].SignIns.Tokens(t.Context(), c)
+				ended <- err
+			}()
 		}
-		showing.Wait()
-		require.Equal(t, []int64{1, 3}, []int64{in.Load(), out.Load()})
+		b.waitForLocks(t, shown)
+		require.NoError(t, hold.Commit(t.Context()))
+		in := 0
+		for range shown {
+			if err := <-ended; err == nil {
+				in++
+			} else {
+				require.ErrorIs(t, err, staff.ErrSignIn)
+			}
+		}
+		require.Equal(t, 1, in)
 		b.pass(staff.LockMax)
 		require.NoError(t, b.withCode(t, a.Email, ada.code(t, b.now())))
 		b.pass(time.Minute)
 	}
+}
+
+// waitForLocks waits until n connections wait for locks of others.
+func (b *bundle) waitForLocks(t *testing.T, n int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		var waiting int
+		err := b.pool.QueryRow(t.Context(), `
+			SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting)
+		return err == nil && waiting == n
+	}, 20*time.Second, 5*time.Millisecond)
 }
 
 func TestRecoveryCodesAreUsedOnce(t *testing.T) {

@@ -376,11 +376,7 @@ func TestASignInUnderWayDoesNotOutliveTheChange(t *testing.T) {
 			_, err := b.SignIns.Browser(t.Context(), creds("ada@example.org"))
 			ended <- err
 		}()
-		require.Eventually(t, func() bool {
-			var waiting bool
-			err := b.pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&waiting)
-			return err == nil && waiting
-		}, 20*time.Second, 5*time.Millisecond)
+		b.waitForLocks(t, 1)
 		require.NoError(t, tx.Commit(t.Context()))
 		require.ErrorIs(t, <-ended, staff.ErrSignIn, name)
 	}
