@@ -66,14 +66,20 @@ type desk struct {
 	sure     bool // this journal is known to hold every sale of this gate
 	rewound  bool // central holds entries that this journal lost
 	requests uint64
-	awaited  uuid.UUID                      // lease that was granted and has not come down yet
-	pause    map[syncproto.TypeNo]time.Time // until when nothing of a type is asked for
+	awaited  uuid.UUID                  // lease that was granted and has not come down yet
+	pause    map[syncproto.TypeNo]pause // in which nothing of a type is asked for
 }
+
+// pause is a time in which something is left alone. A clock that is put back before
+// it makes it no longer.
+type pause struct{ from, until time.Time }
+
+func (p pause) over(now time.Time) bool { return now.Before(p.from) || !now.Before(p.until) }
 
 func newDesk(cfg Config) desk {
 	return desk{
 		device: cfg.Device, held: cfg.Held, wants: cfg.WalkUp, sure: cfg.Sure, sold: map[syncproto.TicketNo]syncproto.CodeHash{},
-		next: map[uuid.UUID]syncproto.TicketNo{}, ended: map[uuid.UUID]bool{}, pause: map[syncproto.TypeNo]time.Time{},
+		next: map[uuid.UUID]syncproto.TicketNo{}, ended: map[uuid.UUID]bool{}, pause: map[syncproto.TypeNo]pause{},
 	}
 }
 

@@ -292,6 +292,24 @@ func TestLeasesAreToppedUpWhileCentralAnswers(t *testing.T) {
 	require.True(t, ok)
 }
 
+// exhausted is a gate that was told that nothing of the quota is left.
+func exhausted(t *testing.T) *world {
+	w := shop(t, nil, func(c *node.Config) { c.WalkUp = []node.WalkUp{{Type: "day", Count: 10}} })
+	hello := syncproto.HelloReply{Proto: 1, Limits: syncproto.DefaultServerLimits(), ServerMS: w.now.UnixMilli(), Trust: trust()}
+	c, ok := call(w.answer(node.Answer{Call: node.Call{Kind: node.CallHello}, Sent: w.now, Received: w.now, Hello: &hello}), node.CallLease)
+	require.True(t, ok)
+	_, ok = call(w.answer(node.Answer{Call: c, Lease: &syncproto.LeaseReply{}}), node.CallLease)
+	require.False(t, ok)
+	return w
+}
+
+func TestAClockThatIsPutBackMakesNoGateWaitForNumbers(t *testing.T) {
+	w := exhausted(t)
+	w.now = w.now.Add(-time.Hour)
+	_, ok := call(w.step(node.Tick{}), node.CallLease)
+	require.True(t, ok, "the pause is not an hour longer")
+}
+
 func TestALeaseIsExtendedInTime(t *testing.T) {
 	l := leaseOf(device, incarnation, 50, 10)
 	w := shop(t, []syncproto.Lease{l}, func(c *node.Config) { c.WalkUp = []node.WalkUp{{Type: "day", Count: 10}} })

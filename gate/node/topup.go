@@ -32,7 +32,7 @@ func wanted(n *Node, now time.Time) *syncproto.LeaseRequest {
 	}
 	for _, w := range d.wants {
 		typ := typeByKey(n.know.types, w.Type)
-		if typ == 0 || now.Before(d.pause[typ]) {
+		if typ == 0 || !d.pause[typ].over(now) {
 			continue
 		}
 		if left := leftOf(n, typ, ms); 2*left < w.Count {
@@ -54,7 +54,7 @@ func (d *desk) request(incarnation uuid.UUID) uuid.UUID {
 func (d *desk) granted(now time.Time, typ syncproto.TypeNo, r *syncproto.LeaseReply) {
 	d.requests++
 	if r.Lease == nil {
-		d.pause[typ] = now.Add(exhaustedPause)
+		d.pause[typ] = pause{from: now, until: now.Add(exhaustedPause)}
 		return
 	}
 	here := slices.ContainsFunc(d.leases, func(l *syncproto.Lease) bool { return l.ID == r.Lease.ID && l.Rev >= r.Lease.Rev })
