@@ -48,6 +48,10 @@ type Sale struct {
 // was left.
 const exhaustedPause = 30 * time.Second
 
+// awaitedMax is when a gate asks again for a lease that has not come down, which
+// takes a moment where central has it.
+const awaitedMax = 30 * time.Second
+
 // desk is what a node knows of walk-up: all leases of the event, because codes of
 // them are presented here, and which numbers of its own it has sold.
 //
@@ -66,8 +70,14 @@ type desk struct {
 	sure     bool // this journal is known to hold every sale of this gate
 	rewound  bool // central holds entries that this journal lost
 	requests uint64
-	awaited  uuid.UUID                  // lease that was granted and has not come down yet
+	awaited  awaited                    // what was granted and has not come down yet
 	pause    map[syncproto.TypeNo]pause // in which nothing of a type is asked for
+}
+
+// awaited is a lease that no page has brought yet, and how long to wait for it.
+type awaited struct {
+	lease uuid.UUID
+	pause pause
 }
 
 // pause is a time in which something is left alone. A clock that is put back before
@@ -86,8 +96,9 @@ func newDesk(cfg Config) desk {
 // put takes the present state of a lease. Of another gate's lease that is done with
 // each number that counts is on the roster, so it is forgotten.
 func (d *desk) put(l syncproto.Lease) {
-	if l.ID == d.awaited {
-		d.awaited = uuid.Nil
+	if l.ID == d.awaited.lease {
+		d.awaited = awaited{}
+		d.requests++
 	}
 	i := slices.IndexFunc(d.leases, func(have *syncproto.Lease) bool { return have.ID == l.ID })
 	switch {
@@ -105,10 +116,11 @@ func (d *desk) put(l syncproto.Lease) {
 
 // reset takes the leases of a whole roster: one that is not among them is over.
 func (d *desk) reset(leases []syncproto.Lease) {
-	d.leases, d.awaited = nil, uuid.Nil
+	d.leases = nil
 	for _, l := range leases {
 		d.put(l)
 	}
+	d.awaited = awaited{}
 }
 
 // find is the open lease that holds a number; nil where none does.

@@ -310,6 +310,44 @@ func TestAClockThatIsPutBackMakesNoGateWaitForNumbers(t *testing.T) {
 	require.True(t, ok, "the pause is not an hour longer")
 }
 
+// A central that failed over to a copy may not have a lease that it has granted, and
+// no page brings it. The same request finds it or makes it anew.
+func TestALeaseThatDoesNotComeDownIsAskedForAgain(t *testing.T) {
+	w := exhausted(t)
+	w.now = w.now.Add(time.Minute)
+	c, ok := call(w.step(node.Tick{}), node.CallLease)
+	require.True(t, ok)
+	l := leaseOf(device, incarnation, 50, 10)
+	_, ok = call(w.answer(node.Answer{Call: c, Lease: &syncproto.LeaseReply{Lease: &l}}), node.CallLease)
+	require.False(t, ok)
+	w.now = w.now.Add(time.Minute)
+	again, ok := call(w.page(5, 6), node.CallLease)
+	require.True(t, ok)
+	require.Equal(t, c.Lease, again.Lease)
+	w.answer(node.Answer{Call: again, Lease: &syncproto.LeaseReply{Lease: &l}})
+	w.page(6, 7, syncproto.Record{Kind: syncproto.RecordLease, Lease: &l})
+	for range 5 {
+		w.sell()
+	}
+	next, ok := call(w.sold(), node.CallLease)
+	require.True(t, ok)
+	require.NotEqual(t, c.Lease.Request, next.Lease.Request)
+}
+
+// The answer was lost, and when it was asked for again the lease had come, been sold
+// and become tickets.
+func TestALeaseThatIsOverIsNotWaitedFor(t *testing.T) {
+	w := exhausted(t)
+	w.now = w.now.Add(time.Minute)
+	c, ok := call(w.step(node.Tick{}), node.CallLease)
+	require.True(t, ok)
+	l := leaseOf(device, incarnation, 50, 10)
+	l.Rev, l.State = 2, syncproto.LeaseClosed
+	next, ok := call(w.answer(node.Answer{Call: c, Lease: &syncproto.LeaseReply{Lease: &l}}), node.CallLease)
+	require.True(t, ok)
+	require.NotEqual(t, c.Lease.Request, next.Lease.Request)
+}
+
 func TestALeaseIsExtendedInTime(t *testing.T) {
 	l := leaseOf(device, incarnation, 50, 10)
 	w := shop(t, []syncproto.Lease{l}, func(c *node.Config) { c.WalkUp = []node.WalkUp{{Type: "day", Count: 10}} })

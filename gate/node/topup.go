@@ -18,7 +18,7 @@ func wanted(n *Node, now time.Time) *syncproto.LeaseRequest {
 	if n.know.rules == nil || len(n.cfg.Key) == 0 || n.link.quarantined || !d.sure || len(d.wants) == 0 {
 		return nil
 	}
-	if d.awaited != uuid.Nil {
+	if d.awaited.lease != uuid.Nil && !d.awaited.pause.over(now) {
 		return nil
 	}
 	req := &syncproto.LeaseRequest{Request: d.request(n.cfg.Incarnation), Incarnation: n.cfg.Incarnation}
@@ -43,8 +43,9 @@ func wanted(n *Node, now time.Time) *syncproto.LeaseRequest {
 	return nil
 }
 
-// request names a lease request. It stays the same until it was answered, so that
-// one whose answer was lost is answered again.
+// request names a lease request. It stays the same until what it got has come down:
+// asked again, central answers with the same lease, or makes it anew where it has
+// failed over to a copy that never had it.
 func (d *desk) request(incarnation uuid.UUID) uuid.UUID {
 	return uuid.NewSHA1(incarnation, binary.BigEndian.AppendUint64([]byte("lease"), d.requests))
 }
@@ -52,15 +53,18 @@ func (d *desk) request(incarnation uuid.UUID) uuid.UUID {
 // granted takes the answer to a lease request of a type, which is 0 for more time.
 // The answer itself is not believed: the lease counts as it comes down in a page.
 func (d *desk) granted(now time.Time, typ syncproto.TypeNo, r *syncproto.LeaseReply) {
-	d.requests++
+	d.awaited = awaited{}
 	if r.Lease == nil {
+		d.requests++
 		d.pause[typ] = pause{from: now, until: now.Add(exhaustedPause)}
 		return
 	}
-	here := slices.ContainsFunc(d.leases, func(l *syncproto.Lease) bool { return l.ID == r.Lease.ID && l.Rev >= r.Lease.Rev })
-	if !here {
-		d.awaited = r.Lease.ID
+	over := r.Lease.State != syncproto.LeaseOpen // an answer that came late, of what came and went before it
+	if over || slices.ContainsFunc(d.leases, func(l *syncproto.Lease) bool { return l.ID == r.Lease.ID && l.Rev >= r.Lease.Rev }) {
+		d.requests++
+		return
 	}
+	d.awaited = awaited{lease: r.Lease.ID, pause: pause{from: now, until: now.Add(awaitedMax)}}
 }
 
 func typeByKey(types []syncproto.TicketType, key string) syncproto.TypeNo {
