@@ -45,6 +45,7 @@ type box struct {
 	conns   map[uuid.UUID]*conn
 	held    map[uint64]waiting // scans that wait for peers
 	answers []answer
+	stall   stall
 	wake    int
 	watch   *watch
 }
@@ -140,10 +141,11 @@ func (b *box) start() {
 		Ratchet: b.kept.ratchet, Withdrawn: b.kept.withdrawn, Jitter: b.w.rng.Float64, App: "fleetsim",
 		Mesh: b.w.plan.mesh, MeshTiming: meshTiming(), Carried: b.carried.parts(),
 	}
+	sells(b, &cfg)
 	sabotageConfig(b, &cfg)
 	b.node, err = node.New(cfg)
 	b.w.must(err)
-	b.eachEntry(b.node.Own)
+	b.eachEntry(sabotageOwn(b))
 	b.fileNo = 0
 	b.flights, b.conns, b.held = map[node.CallKind]*flight{}, map[uuid.UUID]*conn{}, map[uint64]waiting{}
 	b.watch = newWatch(b)
@@ -167,6 +169,7 @@ func (b *box) start() {
 	if b.w.plan.mesh {
 		b.after(0, func() { dial(b) })
 	}
+	tend(b, false)
 	b.say("starts incarnation %s", short(j.current().id))
 	b.step(node.Tick{})
 }
@@ -238,7 +241,7 @@ func (b *box) end() {
 			f.stop()
 		}
 	}
-	b.flights, b.answers, b.held = nil, nil, nil
+	b.flights, b.answers, b.held, b.stall.waiting = nil, nil, nil, nil
 	b.boot++
 	b.on = false
 }
@@ -246,6 +249,7 @@ func (b *box) end() {
 // powerCut ends a life and what its disk had not got.
 func (b *box) powerCut() {
 	b.end()
+	b.stall.mark = syncproto.Ref{}
 	b.jfile.cut(b.w.rng)
 	b.rfile.cut(b.w.rng)
 	b.carried.file.cut(b.w.rng)

@@ -44,6 +44,11 @@ const (
 	bugForgetsStops bug = "snapshot without withdrawn tickets"
 	bugReachedHome  bug = "home from reachability"
 	bugSilenceIsYes bug = "silence of a peer taken for consent"
+	bugLeaseLate    bug = "lease counted when answered"
+	bugSalesInMem   bug = "sold numbers kept in memory only"
+	bugReclaims     bug = "lease reclaimed from a silent gate"
+	bugTrustsDisk   bug = "disk that was set back trusted to hold every sale"
+	bugLeaseAwaited bug = "lease answer that was lost is waited for"
 	bugForgetsCarry bug = "entries of a peer kept in memory only"
 )
 
@@ -75,6 +80,11 @@ func bank() []story {
 		{bugForgetsStops, "tickets that were withdrawn are left out of snapshots"},
 		{bugReachedHome, "the home of a ticket is chosen among the gates that can be reached"},
 		{bugSilenceIsYes, "a gate that asks others waits for none of them"},
+		{bugLeaseLate, "central counts the places of a lease when it has answered, not when it makes it"},
+		{bugSalesInMem, "a gate does not read in its journal which numbers it sold"},
+		{bugReclaims, "central gives away what a gate holds that it has not heard for five seconds"},
+		{bugTrustsDisk, "a gate sells at once after its box was off, from whatever is on its disk"},
+		{bugLeaseAwaited, "a gate asks for no lease while the answer to one is due, however long"},
 		{bugForgetsCarry, "a gate does not write down what it holds for others"},
 	}
 }
@@ -105,10 +115,12 @@ type tricks struct {
 	sealedTo int64
 	told     map[syncproto.Ref]bool
 	admitted map[syncproto.TicketNo]int64
+	late     map[uuid.UUID]int           // places of leases that are not counted yet
+	heard    map[uuid.UUID]time.Duration // when a gate last asked for anything
 }
 
 func newTricks() tricks {
-	return tricks{told: map[syncproto.Ref]bool{}, admitted: map[syncproto.TicketNo]int64{}}
+	return tricks{told: map[syncproto.Ref]bool{}, admitted: map[syncproto.TicketNo]int64{}, late: map[uuid.UUID]int{}, heard: map[uuid.UUID]time.Duration{}}
 }
 
 // sabotagePush is the writing part of a push.
@@ -166,6 +178,8 @@ func sabotageConfig(b *box, cfg *node.Config) {
 		cfg.Home = func(no syncproto.TicketNo, _ int64) (uuid.UUID, bool) { return reachedHome(b, no), true }
 	case bugNoClamp:
 		cfg.Drift = math.MaxInt64
+	case bugTrustsDisk:
+		cfg.Sure = true
 	case bugNoBackoff:
 		cfg.Timing.BackoffBase, cfg.Timing.BackoffMax = time.Millisecond, time.Millisecond
 	}
@@ -317,4 +331,58 @@ func reachedHome(b *box, no syncproto.TicketNo) uuid.UUID {
 func homeScore(id uuid.UUID, no syncproto.TicketNo) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", id, no))
 	return string(sum[:])
+}
+
+// sabotageOwn is how a node hears of its own entries.
+func sabotageOwn(b *box) func(*syncproto.Entry) {
+	return func(e *syncproto.Entry) {
+		if b.w.bug != bugSalesInMem || e.Kind != syncproto.KindSale {
+			b.node.Own(e)
+		}
+	}
+}
+
+// sabotageLease leaves the places of a new lease uncounted until sabotageLeased.
+func sabotageLease(st *store, r *syncproto.LeaseReply) {
+	if st.w.bug != bugLeaseLate || r.Lease == nil {
+		return
+	}
+	if _, known := st.w.market.leases[r.Lease.ID]; !known {
+		st.tricks.late[r.Lease.ID] = r.Lease.Count
+		countLate(st)
+	}
+}
+
+// sabotageLeased counts a lease whose request was answered.
+func sabotageLeased(st *store, r *syncproto.LeaseReply) {
+	if st.w.bug == bugLeaseLate && r.Lease != nil {
+		delete(st.tricks.late, r.Lease.ID)
+		countLate(st)
+	}
+}
+
+func countLate(st *store) {
+	quota := st.w.market.quota
+	for _, n := range st.tricks.late {
+		quota += n
+	}
+	st.w.market.shop.SetQuota(walkUpType, quota)
+}
+
+// sabotageSweep gives away what gates hold that have not been heard.
+func sabotageSweep(st *store) {
+	if st.w.bug != bugReclaims || st.w.market == nil {
+		return
+	}
+	for _, b := range st.w.market.shop.Leases() {
+		if b.State == syncproto.LeaseOpen && st.w.now-st.tricks.heard[b.Device] > 5*time.Second {
+			st.w.must(st.w.market.shop.Release(b.ID))
+		}
+	}
+}
+
+// sabotageLost has a box never hear that a lease request came to nothing. It reports
+// whether it did.
+func sabotageLost(b *box, a *node.Answer) bool {
+	return b.w.bug == bugLeaseAwaited && a.Call.Kind == node.CallLease && a.Err != nil
 }

@@ -34,6 +34,8 @@ func promises() map[int]string {
 		19: "time rises along a chain, and a wrong clock moves no other by more than 5 s",
 		20: "no retry loop runs away",
 		21: "in the end every queue is empty",
+		22: "what is leased and sold of a ticket type never exceeds its quota, a walk-up number is sold once, and what a guest was shown becomes a ticket",
+		23: "in the end a gate that may sell has tickets to sell, while the quota has some",
 	}
 }
 
@@ -170,6 +172,7 @@ func (c *checker) answered(asked string) {
 func (c *checker) fellBack() {
 	c.marks, c.taken, c.mesh.moved = map[uuid.UUID]uint64{}, nil, true
 	c.findLost()
+	c.w.market.fellBack()
 }
 
 // carrier is under which name a box holds entries of others.

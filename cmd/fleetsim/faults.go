@@ -15,6 +15,7 @@ import (
 type kind struct {
 	name  string
 	share float64
+	with  string // only in plans that have items of this kind
 	most  int
 	begin func(w *world, b *box, it *item)
 	end   func(w *world, b *box, it *item)
@@ -22,12 +23,15 @@ type kind struct {
 
 // kinds is everything that can happen in a world. To add one, add a line.
 func kinds() []kind {
-	return slices.Concat(work(), lineTrouble(), lanTrouble(), boxTrouble(), centralTrouble())
+	return slices.Concat(work(), lineTrouble(), lanTrouble(), boxTrouble(), centralTrouble(), trade())
 }
 
 func (w *world) begin(it *item) {
 	for _, k := range kinds() {
 		if k.name == it.kind {
+			if k.with != "" && w.market == nil {
+				return
+			}
 			if k.name != "scan" {
 				w.counts[k.name]++
 				w.trace.say("plan", "%s", it)
@@ -215,16 +219,21 @@ func putBack(b *box, i *image) {
 // restoreImage copies a box's medium, and puts the copy back later.
 func restoreImage(w *world, b *box, it *item) {
 	copied := copyOf(b)
+	w.after(it.lasts/3, func() { sellSome(b, 2) })
 	w.after(it.lasts, func() {
 		if w.healed || copied.device != b.device {
 			return
 		}
 		b.say("its disk is put back to an old image")
-		b.end()
+		if b.end(); it.n%2 == 0 { // with the power off
+			b.stall.mark = syncproto.Ref{}
+		}
+		w.market.setBack(b, copied)
 		w.check.dropped(b)
 		putBack(b, copied)
 		w.check.lostCarry(b)
 		b.start()
+		sellSome(b, 3) // to those who waited for it
 	})
 }
 
@@ -236,6 +245,7 @@ func cloneBox(w *world, b *box, _ *item) {
 	w.boxes = append(w.boxes, c)
 	b.say("is copied to %s", c.name)
 	w.check.cloned(b, c)
+	w.market.copied(b)
 	w.after(w.between(0, 2*time.Second), c.powerUp)
 }
 

@@ -115,6 +115,7 @@ func TestBugsAreFound(t *testing.T) {
 	codes := book(t)
 	for b, invariants := range map[bug][]int{
 		bugAckEarly: {3}, bugSameLife: {4, 6, 15}, bugOldSession: {7}, bugHole: {6}, bugRejects: {1, 21}, bugWindow: {1}, bugNoBackoff: {20},
+		bugReclaims: {22}, bugLeaseAwaited: {23},
 	} {
 		f, n, err := find(t.Context(), b, 2, codes)
 		require.NoError(t, err)

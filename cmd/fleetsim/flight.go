@@ -84,6 +84,9 @@ func (f *flight) resume(got *parcel, err error) {
 	f.answer.Received = b.clock.now()
 	b.watch.returned(&f.answer)
 	sabotageAnswer(b, &f.answer)
+	if sabotageLost(b, &f.answer) {
+		return
+	}
 	if f.answer.Loaded == nil {
 		b.step(f.answer)
 		return
@@ -135,6 +138,10 @@ func (f *flight) carry(ctx context.Context, c node.Call) error {
 		b.watch.pushed(&req)
 		r, err := b.client.Push(ctx, req)
 		a.Push = &r
+		return err
+	case node.CallLease:
+		r, err := b.client.Lease(ctx, c.Lease)
+		a.Lease = &r
 		return err
 	}
 	r, err := b.client.Heartbeat(ctx, c.Heartbeat)
@@ -194,6 +201,10 @@ func keep(rec *syncproto.Record) syncproto.Record {
 	if rec.Ticket != nil {
 		t := *rec.Ticket
 		out.Ticket = &t
+	}
+	if rec.Lease != nil {
+		l := *rec.Lease
+		out.Lease = &l
 	}
 	if rec.Entry != nil {
 		e := *rec.Entry

@@ -179,6 +179,7 @@ func (c *central) sweep() {
 	if c.st.view.Head(c.st.event) != c.seen {
 		c.wake()
 	}
+	sabotageSweep(c.st)
 	if c.st.db.Unsealed(c.st.event) > 0 && c.w.bug != bugSealDropped {
 		c.touch()
 	}
@@ -265,6 +266,7 @@ type session struct {
 
 // Device implements wire.Service; every request but an enrolment begins with it.
 func (s session) Device(ctx context.Context, id uuid.UUID) (wire.DeviceAuth, error) {
+	s.st.tricks.heard[id] = s.st.w.now
 	switch {
 	case s.st.down:
 		return wire.DeviceAuth{}, errDown
@@ -309,6 +311,7 @@ func (s session) Push(ctx context.Context, id uuid.UUID, req syncproto.PushReque
 	before := st.view.Watermark(req.Incarnation).Seq
 	st.db.Write(place, func() { reply, err = sabotagePush(ctx, s, id, req) })
 	w.check.stored(req.Incarnation, before)
+	w.market.counted()
 	w.after(w.between(0, 5*time.Millisecond), func() { st.db.Show(place); b.c.touch() })
 	if err != nil {
 		return reply, err
@@ -394,8 +397,14 @@ func (st *store) operate(open time.Duration, rollback bool, fn func(*syncprotote
 			tx.Rollback()
 			return
 		}
-		w.must(tx.Commit())
+		if err := tx.Commit(); err != nil && w.market != nil {
+			w.trace.say(c.name, "changes no tickets: %v", err)
+			return
+		} else {
+			w.must(err)
+		}
 		w.trace.say(c.name, "committed a change of tickets")
+		w.market.counted()
 		c.touch()
 	})
 }

@@ -22,6 +22,7 @@ type caller interface {
 	Changes(context.Context, syncproto.ChangesRequest) (syncproto.Page, error)
 	Push(context.Context, syncproto.PushRequest) (syncproto.PushReply, error)
 	Heartbeat(context.Context, syncproto.HeartbeatRequest) (syncproto.HeartbeatReply, error)
+	Lease(context.Context, syncproto.LeaseRequest) (syncproto.LeaseReply, error)
 }
 
 // packet is what travels to a central: a signed request, or what to ask its service.
@@ -134,6 +135,13 @@ func (p plainCaller) Push(ctx context.Context, req syncproto.PushRequest) (syncp
 func (p plainCaller) Heartbeat(ctx context.Context, req syncproto.HeartbeatRequest) (syncproto.HeartbeatReply, error) {
 	return ask(ctx, p, func(ctx context.Context, s wire.Service) (syncproto.HeartbeatReply, error) {
 		return s.Heartbeat(ctx, p.b.device, req)
+	})
+}
+
+// Lease implements caller.
+func (p plainCaller) Lease(ctx context.Context, req syncproto.LeaseRequest) (syncproto.LeaseReply, error) {
+	return ask(ctx, p, func(ctx context.Context, s wire.Service) (syncproto.LeaseReply, error) {
+		return s.Lease(ctx, p.b.device, req)
 	})
 }
 

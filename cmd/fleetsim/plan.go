@@ -22,6 +22,8 @@ type plan struct {
 	chaos    time.Duration
 	mesh     bool // gates hear each other
 	policy   syncproto.Policy
+	quota    int  // places of the type that gates sell, beside the tickets there are
+	stock    int  // what a gate keeps leased
 	signed   bool // requests and answers are signed, by the shipped client and server
 	items    []item
 }
@@ -56,13 +58,18 @@ func newPlan(seed uint64) *plan {
 		p.policy.ClaimWaitMS = []int{0, 100, 400}[r.IntN(3)]
 	}
 	p.draw(r, "scan", 5+r.IntN(30*p.gates))
+	own := func(of string) *rand.Rand {
+		h := fnv.New64a()
+		fmt.Fprint(h, of)
+		return rand.New(rand.NewPCG(seed, h.Sum64()))
+	}
+	q := own("quota")
+	p.quota, p.stock = 1+q.IntN(5+12*p.gates), 1+q.IntN(6)
 	for _, k := range kinds() {
 		// Each kind has a generator of its own, so that a new one leaves the others as
 		// they were in every seed.
-		h := fnv.New64a()
-		fmt.Fprint(h, k.name)
-		r := rand.New(rand.NewPCG(seed, h.Sum64()))
-		if k.share > 0 && r.Float64() < k.share {
+		r := own(k.name)
+		if k.share > 0 && r.Float64() < k.share && (k.with == "" || p.selling()) {
 			p.draw(r, k.name, 1+r.IntN(k.most))
 		}
 	}

@@ -66,13 +66,14 @@ type state struct {
 	trust   *syncproto.TrustBundle
 	tickets map[syncproto.TicketNo]syncproto.Ticket
 	devices map[uuid.UUID]syncproto.DeviceRecord
+	leases  map[uuid.UUID]syncproto.Lease
 	entries map[syncproto.Ref]syncproto.EntryRecord
 }
 
 func stateOf(writes []write) *state {
 	s := &state{
 		tickets: map[syncproto.TicketNo]syncproto.Ticket{}, devices: map[uuid.UUID]syncproto.DeviceRecord{},
-		entries: map[syncproto.Ref]syncproto.EntryRecord{},
+		leases: map[uuid.UUID]syncproto.Lease{}, entries: map[syncproto.Ref]syncproto.EntryRecord{},
 	}
 	for _, w := range writes {
 		for i := range w.records {
@@ -96,6 +97,10 @@ func (s *state) put(rec *syncproto.Record) {
 		if rec.Device.Rev >= s.devices[rec.Device.Device].Rev {
 			s.devices[rec.Device.Device] = *rec.Device
 		}
+	case rec.Lease != nil:
+		if rec.Lease.Rev >= s.leases[rec.Lease.ID].Rev {
+			s.leases[rec.Lease.ID] = *rec.Lease
+		}
 	case rec.Entry != nil:
 		s.entries[rec.Entry.Ref()] = *rec.Entry
 	}
@@ -112,6 +117,9 @@ func (s *state) records() []syncproto.Record {
 	}
 	for _, d := range sortedBy(s.devices, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) }) {
 		out = append(out, syncproto.Record{Kind: syncproto.RecordDevice, Device: &d})
+	}
+	for _, l := range sortedBy(s.leases, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) }) {
+		out = append(out, syncproto.Record{Kind: syncproto.RecordLease, Lease: &l})
 	}
 	for _, t := range sortedBy(s.tickets, func(a, b syncproto.TicketNo) int { return int(a) - int(b) }) {
 		out = append(out, syncproto.Record{Kind: syncproto.RecordTicket, Ticket: &t})

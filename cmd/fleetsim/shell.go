@@ -25,6 +25,11 @@ func (b *box) step(in node.Input) {
 		b.watch.follow(b.node.Status(now).OffsetMS)
 	}
 	speak(b, out.Send)
+	deliver(b, &out)
+}
+
+// deliver does what a step asks for beyond messages to peers and an entry of its own.
+func deliver(b *box, out *node.Output) {
 	note(b, out.Notes)
 	for i := range out.Settled {
 		s := &out.Settled[i]
@@ -33,7 +38,7 @@ func (b *box) step(in node.Input) {
 		delete(b.held, s.Held)
 		b.answer(h, s.Decision, s.Journal, s.Entry)
 	}
-	act(b, &out)
+	act(b, out)
 }
 
 // note writes entries that nobody is shown anything for.
@@ -187,13 +192,14 @@ func (b *box) durable(e *syncproto.Entry) {
 		b.w.hear(shownAnswer{box: b.no, lane: a.lane, asked: a.asked, shown: b.w.now, decision: a.decision})
 	}
 	b.step(node.Durable{Seq: e.Seq})
+	soldAt(b, e)
 }
 
 // fail is what a broken journal means: all who wait are refused, and the gate
 // builds itself anew from the disk.
 func (b *box) fail(err error) {
 	b.say("journal fails: %v", err)
-	b.answers = nil
+	b.answers, b.stall.waiting = nil, nil
 	b.step(node.JournalBroken{})
 	b.after(reopenPause, func() {
 		b.end()

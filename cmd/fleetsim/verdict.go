@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"gatehouse/gate/node"
 	"gatehouse/syncproto"
 	"gatehouse/syncproto/admission"
@@ -74,6 +76,10 @@ func (c verdict) judge(converged bool) {
 			c.w.fail(21, "%s", what)
 			return
 		}
+		if name := c.w.market.hungry(); name != "" {
+			c.w.fail(23, "%s has next to nothing to sell, and central has some", name)
+			return
+		}
 	}
 	records := c.w.store.view.Records(c.w.store.event)
 	state := stateOf([]write{{records: records}})
@@ -91,6 +97,7 @@ func (c verdict) judge(converged bool) {
 	if c.w.broken == nil {
 		c.endRevocation()
 	}
+	c.w.market.end()
 }
 
 // endKept: what was answered is at central, and what reached central is still there.
@@ -227,7 +234,9 @@ func (c verdict) endFirst(s *state) {
 // endSame: a gate's file holds what central holds.
 func (c verdict) endSame(b *box, want *state) {
 	got := stateOf(b.rfile.read())
-	// A snapshot holds the entries that are about a ticket, a page holds all.
+	// A snapshot holds the entries that are about a ticket and the leases that are open,
+	// a page holds all.
+	maps.DeleteFunc(got.leases, func(_ uuid.UUID, l syncproto.Lease) bool { return l.State != syncproto.LeaseOpen })
 	maps.DeleteFunc(got.entries, func(_ syncproto.Ref, e syncproto.EntryRecord) bool { return e.Ticket == 0 })
 	switch {
 	case !reflect.DeepEqual(got.tickets, want.tickets):
@@ -236,6 +245,8 @@ func (c verdict) endSame(b *box, want *state) {
 		c.w.fail(8, "%s has other entries than central: %s", b.name, differs(got.entries, want.entries))
 	case !reflect.DeepEqual(got.devices, want.devices):
 		c.w.fail(8, "%s has other gates than central: %s", b.name, differs(got.devices, want.devices))
+	case !reflect.DeepEqual(got.leases, want.leases):
+		c.w.fail(8, "%s has other leases than central: %s", b.name, differs(got.leases, want.leases))
 	case !reflect.DeepEqual(got.rules, want.rules) || !reflect.DeepEqual(got.trust, want.trust):
 		c.w.fail(8, "%s has other rules or keys than central", b.name)
 	}
@@ -284,8 +295,11 @@ func (c verdict) endDecides(b *box, s *state) {
 
 // codeOf is the text of the code that central holds of a ticket.
 func (c verdict) codeOf(t syncproto.Ticket) []byte {
+	if sold := c.w.market.code(t.Code); sold != nil {
+		return sold
+	}
 	for issue := range uint8(issuesMax) {
-		if c.w.codes.hash(t.No, issue) == t.Code {
+		if t.No <= codesMax && c.w.codes.hash(t.No, issue) == t.Code {
 			return c.w.codes.text(t.No, issue)
 		}
 	}

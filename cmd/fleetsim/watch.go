@@ -3,6 +3,8 @@ package main
 import (
 	"time"
 
+	"github.com/google/uuid"
+
 	"gatehouse/gate/node"
 	"gatehouse/syncproto"
 	"gatehouse/syncproto/syncprototest"
@@ -13,6 +15,7 @@ type watch struct {
 	b       *box
 	c       *checker
 	known   map[syncproto.TicketNo]syncproto.Ticket // what this life of it was told
+	leases  map[uuid.UUID]syncproto.Lease           // the same of leases
 	lastT   syncproto.HLC
 	ceiling int64 // no time of its own may be later, Unix ms
 	failed  map[node.CallKind][]time.Duration
@@ -25,7 +28,7 @@ type watch struct {
 func newWatch(b *box) *watch {
 	c := b.w.check
 	v := &watch{
-		b: b, c: c, known: map[syncproto.TicketNo]syncproto.Ticket{}, failed: map[node.CallKind][]time.Duration{},
+		b: b, c: c, known: map[syncproto.TicketNo]syncproto.Ticket{}, leases: map[uuid.UUID]syncproto.Lease{}, failed: map[node.CallKind][]time.Duration{},
 		paged: b.w.now, started: b.w.now, odd: b.w.now,
 	}
 	b.eachEntry(func(e *syncproto.Entry) {
@@ -111,7 +114,14 @@ func (v *watch) follow(offsetMS int64) {
 // learn notes what a box is told of tickets. Another history has the last word;
 // within one, no snapshot takes back what a box knows.
 func (v *watch) learn(records []syncproto.Record, anew bool) {
+	if anew {
+		clear(v.known)
+		clear(v.leases)
+	}
 	for i := range records {
+		if l := records[i].Lease; l != nil && l.Rev >= v.leases[l.ID].Rev {
+			v.leases[l.ID] = *l
+		}
 		if t := records[i].Ticket; t != nil && (anew || t.Rev >= v.known[t.No].Rev) {
 			v.known[t.No] = *t
 		}

@@ -27,6 +27,7 @@ type world struct {
 	centrals []*central
 	boxes    []*box
 	check    *checker
+	market   *market
 	rates    rates
 	lan      lan
 	hear     func(shownAnswer)
@@ -121,8 +122,14 @@ func build(w *world) (err error) {
 	for no := range syncproto.TicketNo(w.plan.tickets) {
 		tx.Put(w.ticket(no + 1))
 	}
+	if w.plan.selling() {
+		tx.Put(w.ticket(codesMax)) // leases have the numbers behind all that are the operator's
+	}
 	if err := tx.Commit(); err != nil {
 		return err
+	}
+	if w.plan.selling() {
+		w.market = openMarket(w)
 	}
 	for i := range w.plan.gates {
 		b := w.newBox(fmt.Sprintf("gate %d", i+1))
@@ -200,6 +207,7 @@ func lastScans(w *world) {
 	for _, b := range w.boxes {
 		no := syncproto.TicketNo(1 + w.rng.IntN(w.plan.tickets))
 		b.scan(0, w.code(no))
+		sellSome(b, 1)
 	}
 }
 
@@ -207,7 +215,7 @@ func lastScans(w *world) {
 func settle(w *world) bool {
 	end := w.now + healTime
 	for w.play(w.now + 25*time.Second); w.broken == nil && w.now < end; w.play(w.now + time.Second) {
-		if w.check.unsettled() == "" && !carrying(w.check) {
+		if w.check.unsettled() == "" && !carrying(w.check) && w.market.hungry() == "" {
 			return true
 		}
 	}
@@ -274,7 +282,12 @@ func (w *world) ticket(no syncproto.TicketNo) syncproto.Ticket {
 	return t
 }
 
-func typeOf(no syncproto.TicketNo) syncproto.TypeNo { return syncproto.TypeNo(no%3 + 1) }
+func typeOf(no syncproto.TicketNo) syncproto.TypeNo {
+	if no > codesMax {
+		return walkUpType
+	}
+	return syncproto.TypeNo(no%3 + 1)
+}
 
 // background is the context of calls that nobody interrupts.
 func background() context.Context { return context.Background() }

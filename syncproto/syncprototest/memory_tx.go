@@ -212,6 +212,9 @@ func (m Database) Adopt(no syncproto.EventNo, name string, key ed25519.PublicKey
 	return d.enrolReply(m.Memory), nil
 }
 
+// Release ends a device's quarantine. What it added meanwhile counts.
+func (m Database) Release(id uuid.UUID) error { return release(m.Memory, id) }
+
 // RotateOnline takes a new online key into use. The one before stays in the bundle,
 // so that what it signed can still be read; older ones go.
 func (m Database) RotateOnline(no syncproto.EventNo) error {

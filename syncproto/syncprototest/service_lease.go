@@ -117,6 +117,19 @@ func (s Shop) Leases() []lease.Book {
 	return out
 }
 
+// Count is how many tickets of a type take a place of its quota: what Account holds
+// besides what leases hold, counted anew.
+func (s Shop) Count(typ syncproto.TypeNo) (n int) {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	for _, t := range s.at().tickets {
+		if t.Type == typ && counts(t) {
+			n++
+		}
+	}
+	return n
+}
+
 // Holder is who a ticket was sold to at a gate; the zero value where central was
 // not told.
 func (s Shop) Holder(no syncproto.TicketNo) syncproto.SaleDetails {
@@ -179,8 +192,12 @@ func grant(m *Memory, d *device, req syncproto.LeaseRequest) (syncproto.LeaseRep
 	if n == 0 || !account.Take(n) {
 		return syncproto.LeaseReply{Left: account.Left()}, nil
 	}
+	id, err := uuid.NewRandomFromReader(m.cfg.Rand)
+	if err != nil {
+		return syncproto.LeaseReply{}, fmt.Errorf("lease id: %w", err)
+	}
 	b := &lease.Book{Lease: syncproto.Lease{
-		ID: uuid.NewSHA1(d.record.Device, req.Request[:]), Rev: 1, Device: d.record.Device, Incarnation: req.Incarnation, Type: req.Type,
+		ID: id, Rev: 1, Device: d.record.Device, Incarnation: req.Incarnation, Type: req.Type,
 		First: d.event.lastTicket + 1, Count: n, Granted: now.UnixMilli(), Expires: now.Add(syncproto.LeaseValidity).UnixMilli(),
 		State: syncproto.LeaseOpen,
 	}}
