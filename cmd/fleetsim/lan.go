@@ -239,6 +239,9 @@ func share(b *box, out *node.Output) {
 	for _, ref := range out.Drop {
 		b.carried.drop(ref)
 	}
+	if len(out.Drop) > 0 {
+		b.w.check.lostCarry(b)
+	}
 }
 
 // carryStore keeps the contract of gate/carry over a virtual disk, which is not

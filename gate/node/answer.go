@@ -82,7 +82,7 @@ func (n *Node) helloed(now time.Time, a Answer, out *Output) {
 	l.spread = time.Duration(r.SpreadMS) * time.Millisecond
 	l.ratchet, out.Ratchet = r.Ratchet, r.Ratchet
 	l.greeted = true
-	greet(n.courier.chains, !l.following)
+	greet(&n.courier, !l.following)
 	if n.locked {
 		n.locked, l.fault, out.Withdrawn = false, "", new(string)
 	}

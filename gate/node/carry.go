@@ -331,12 +331,17 @@ func (c *courier) acked(now time.Time, p syncproto.Position) {
 
 // greet takes that central speaks to this gate: what it refused it may take now.
 // One whose history this gate does not know may have lost what it had taken, and is
-// given everything again; what it still holds it says then.
-func greet(chains map[uuid.UUID]*chain, anew bool) {
-	for _, k := range chains {
+// given everything again; what it still holds it says then. What this gate wrote
+// itself, has lost and knew from central alone it is to fetch from its peers: they
+// leave it to a gate that reaches central.
+func greet(c *courier, anew bool) {
+	for _, k := range c.chains {
 		k.refused = false
 		if anew {
 			k.acked = 0
+		}
+		if anew && k.device == c.n.cfg.Device {
+			k.have = k.last
 		}
 	}
 }

@@ -204,3 +204,33 @@ func TestWhatACentralOfAnotherHistoryLacksIsCarriedAgain(t *testing.T) {
 	require.True(t, push.Push.Carried)
 	require.Equal(t, node.PushRange{Incarnation: a.inc, First: 1, Limits: push.Push.Limits, Carried: true}, push.Push)
 }
+
+// A gate's journal is damaged, and central, which had told it of what was lost, is put
+// back to a state of before that: only peers have it, and they leave it to the gate.
+func TestWhatThisGateLostIsFetchedForACentralOfAnotherHistory(t *testing.T) {
+	v := newVenue(t, 2, optimistic)
+	a, b := v.gates[0], v.gates[1]
+	require.Equal(t, node.Admit, a.present(1).Decision)
+	lost, entry := a.inc, a.journal[len(a.journal)-1]
+	a.journal, a.synced = nil, 0
+	a.boot(2, optimistic)
+	a.online()
+	changes := func(answer node.Answer) {
+		for i := len(a.calls) - 1; i >= 0; i-- {
+			if answer.Call = a.calls[i]; answer.Call.Kind == node.CallChanges {
+				a.step(answer)
+				return
+			}
+		}
+	}
+	changes(node.Answer{Page: &syncproto.Page{Stream: stream, From: 5, To: 6, Next: "c6", Head: 6, Records: []syncproto.Record{
+		{Kind: syncproto.RecordEntry, Entry: &syncproto.EntryRecord{Entry: entry, Device: a.device}},
+	}}})
+	a.step(node.PeerUp{Device: b.device})
+	v.pass(3 * time.Second)
+	require.NotContains(t, incarnations(a.carried), lost, "central has it")
+	changes(node.Answer{Err: &syncproto.Error{Code: syncproto.CodeResync}})
+	a.online()
+	v.pass(3 * time.Second)
+	require.Contains(t, incarnations(a.carried), lost)
+}
