@@ -128,6 +128,24 @@ func CreateStream(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, strea
 	return nil
 }
 
+// DropStream removes the change log of an event, in the transaction that deletes the
+// event. There is no gate of it that could miss the log.
+func DropStream(ctx context.Context, tx pgx.Tx, stream uuid.UUID) error {
+	// The stream first: it waits for a sealer at work, and none begins after it.
+	for _, statement := range []string{
+		`DELETE FROM sync_stream WHERE stream_id = $1`,
+		`DELETE FROM sync_outbox WHERE stream_id = $1`,
+		`DELETE FROM sync_log WHERE stream_id = $1`,
+		`DELETE FROM roster_snapshot WHERE stream_id = $1`,
+		`DELETE FROM roster_blob WHERE stream_id = $1`,
+	} {
+		if _, err := tx.Exec(ctx, statement, stream); err != nil {
+			return fmt.Errorf("drop stream: %w", err)
+		}
+	}
+	return nil
+}
+
 // NewEpoch declares that the database was restored from a backup: every cursor
 // and snapshot of before is void, and gates bootstrap anew. `central restored`
 // calls it, before central serves again. Gates stay in step without it as long as
