@@ -120,7 +120,7 @@ func TestParseNamesEachMistake(t *testing.T) {
 		"year":                {types("valid_until: 20260-07-01T10:00"), "valid_until: must be a date with a time of day"},
 		"far year":            {types("valid_until: 2126-07-01T10:00"), "must lie between the years 2000 and 2099"},
 		"skipped time":        {types("valid_from: 2026-03-29T02:30"), "valid_from: the clocks change then, and \"2026-03-29T02:30\" happens never"},
-		"time passed twice":   {types("valid_from: 2026-10-25T02:30"), "happens twice; write the time with its offset, such as 2026-10-25T02:30:00+01:00"},
+		"time passed twice":   {types("valid_from: 2026-10-25T02:30"), "happens twice; write the time with its offset, such as 2026-10-25T02:30:00+02:00"},
 		"window backwards":    {types("valid_from: 2026-07-02T10:00, valid_until: 2026-07-02T10:00"), "ticket_types[0].valid_until: it must be after valid_from"},
 		"event backwards":     {least + "starts_at: 2026-07-02T10:00Z\nends_at: 2026-07-01T10:00+02:00", "ends_at: the event must end"},
 		"long name":           {"name: " + strings.Repeat("x", programme.NameMax+1) + "\nticket_types: [{key: std}]", "line 1: name: is longer than 200 characters"},

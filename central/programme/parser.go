@@ -205,10 +205,10 @@ func (p *parser) time(n *yaml.Node, at string) time.Time {
 			p.wrong(n, at, "%s has no offset, so the file must say in which timezone it is meant; give timezone, such as Europe/Berlin", shown(n))
 			return time.Time{}
 		}
-		t, fits := localTime(wall, p.location)
-		if fits != 1 {
+		t, fit := LocalTime(wall, p.location)
+		if fit != Once {
 			p.wrong(n, at, "the clocks change then, and %s happens %s; write the time with its offset, such as %s",
-				shown(n), []string{"never", "", "twice"}[fits], t.Format(time.RFC3339))
+				shown(n), map[Fit]string{Skipped: "never", Twice: "twice"}[fit], t.Format(time.RFC3339))
 			return time.Time{}
 		}
 		return p.inRange(n, at, t)
@@ -217,30 +217,11 @@ func (p *parser) time(n *yaml.Node, at string) time.Time {
 	return time.Time{}
 }
 
-// inRange refuses years in which nobody holds an event. Codes carry times as 32
-// bits of seconds.
+// inRange refuses years in which nobody holds an event.
 func (p *parser) inRange(n *yaml.Node, at string, t time.Time) time.Time {
-	if t.Year() < 2000 || t.Year() > 2099 {
-		p.wrong(n, at, "must lie between the years 2000 and 2099, not at %s", shown(n))
+	if !inYears(t) {
+		p.wrong(n, at, "must lie between the years %d and %d, not at %s", firstYear, lastYear, shown(n))
 		return time.Time{}
 	}
 	return t.Truncate(time.Millisecond).UTC()
-}
-
-// localTime is the time at which clocks in loc show what wall shows as UTC, and
-// how many such times there are: 0 where the clocks skip it, 2 where they are
-// set back over it. It gives the later one of two, and one close by of none.
-func localTime(wall time.Time, loc *time.Location) (t time.Time, fits int) {
-	for _, near := range []time.Time{wall.Add(-24 * time.Hour), wall.Add(24 * time.Hour)} {
-		_, offset := near.In(loc).Zone()
-		candidate := wall.Add(-time.Duration(offset) * time.Second).In(loc)
-		_, actual := candidate.Zone()
-		if actual == offset && (fits == 0 || !candidate.Equal(t)) {
-			t, fits = candidate, fits+1
-		}
-		if fits == 0 {
-			t = candidate
-		}
-	}
-	return t, fits
 }
