@@ -79,7 +79,7 @@ func Open(ctx context.Context, cfg Config) (*Central, error) {
 		epoch:    func(ctx context.Context) (uuid.UUID, error) { return roster.NewEpoch(ctx, pool) },
 	}
 	if err := c.build(ctx, cfg, &parts{
-		programme: programme.Config{Pool: pool, CreateStream: roster.CreateStream},
+		programme: programme.Config{Pool: pool, CreateStream: roster.CreateStream, DropStream: roster.DropStream},
 		keys:      fleet.KeysConfig{Pool: pool},
 		fleet:     fleet.Config{Pool: pool, Watermark: checkin.Newest},
 		tickets:   ticket.Config{Pool: pool},

@@ -34,25 +34,27 @@ type Spec struct {
 	Policy   syncproto.Policy
 }
 
-// Venue is where an event is.
-type Venue struct {
-	Name     string
-	Capacity int // people; 0 is not limited
-}
-
-// TicketType is what tickets of one type entitle to. No Zones are all zones of
-// the event.
+// TicketType is what tickets of one type entitle to and what they cost. No Zones are
+// all zones of the event. Price is in the smallest unit of Currency.
 type TicketType struct {
-	No            syncproto.TypeNo // 0 until it is stored
-	Key           string
-	Name          string
-	Zones         []string
-	ValidFrom     time.Time
-	ValidUntil    time.Time
-	EntriesTotal  int
-	EntriesPerDay int
-	Reentry       syncproto.Reentry
-	Quota         int // tickets of this type that there are; 0 is not limited
+	No            syncproto.TypeNo  `json:"no"` // 0 until it is stored
+	Rev           int64             `json:"rev"`
+	Key           string            `json:"key"`
+	Name          string            `json:"name"`
+	Description   string            `json:"description"`
+	Zones         []string          `json:"zones"`
+	ValidFrom     time.Time         `json:"valid_from"`
+	ValidUntil    time.Time         `json:"valid_until"`
+	EntriesTotal  int               `json:"entries_total"`
+	EntriesPerDay int               `json:"entries_per_day"`
+	Reentry       syncproto.Reentry `json:"reentry"`
+	Quota         int               `json:"quota"` // tickets of this type that there are; 0 is not limited
+	Price         int64             `json:"price"`
+	Currency      string            `json:"currency"`   // ISO 4217; empty for what costs nothing
+	SalesFrom     time.Time         `json:"sales_from"` // zero: unbounded, as is SalesUntil
+	SalesUntil    time.Time         `json:"sales_until"`
+	OrderMin      int               `json:"order_min"` // of one order; 0 counts as 1
+	OrderMax      int               `json:"order_max"` // 0 is not limited
 }
 
 // check finds what is wrong between the parts of s.
@@ -120,14 +122,21 @@ func (s *Spec) checkGates(report func(format string, args ...any)) {
 			ValidFrom: 1 << 41, ValidUntil: 1 << 42, EntriesTotal: t.EntriesTotal, EntriesPerDay: t.EntriesPerDay, Reentry: t.Reentry,
 		})
 	}
-	if _, err := admission.Compile(&r); err != nil {
-		report("ticket_types: %v", err)
-		return
+	if why := refused(&r); why != "" {
+		report("ticket_types: %s", why)
+	}
+}
+
+// refused is why gates could not take rules; empty when they can.
+func refused(r *syncproto.Rules) string {
+	if _, err := admission.Compile(r); err != nil {
+		return err.Error()
 	}
 	if b, err := json.Marshal(r); err != nil || len(b) > rulesBytesMax {
-		report("ticket_types: %d types with their zones take %d bytes on the way to the gates, where at most %d fit; use fewer or shorter names",
-			len(s.Types), len(b), rulesBytesMax)
+		return fmt.Sprintf("%d types with their zones take %d bytes on the way to the gates, where at most %d fit; use fewer or shorter names",
+			len(r.Types), len(b), rulesBytesMax)
 	}
+	return ""
 }
 
 // orAll is the zones of a type; one without any has all.

@@ -16,21 +16,41 @@ import (
 // consistent state, or [ErrNoEvent]. A type that was made without zones has all.
 func (s *Service) Rules(ctx context.Context, no syncproto.EventNo) (syncproto.Rules, error) {
 	var rules syncproto.Rules
-	oneState := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err := pg.InTxWith(ctx, s.cfg.Pool, oneState, func(tx pgx.Tx) (err error) {
-		if rules, err = selectRules(ctx, tx, no); err != nil {
-			return err
-		}
-		if rules.Zones, err = selectZones(ctx, tx, no); err != nil {
-			return err
-		}
-		rules.Types, err = selectTypes(ctx, tx, no, rules.Zones)
+	err := pg.InTxWith(ctx, s.b.pool, oneState(), func(tx pgx.Tx) (err error) {
+		rules, err = readRules(ctx, tx, no)
 		return err
 	})
 	if err != nil {
 		return syncproto.Rules{}, fmt.Errorf("read rules of event %d: %w", no, err)
 	}
 	return rules, nil
+}
+
+func readRules(ctx context.Context, tx pgx.Tx, no syncproto.EventNo) (syncproto.Rules, error) {
+	rules, err := selectRules(ctx, tx, no)
+	if err != nil {
+		return rules, err
+	}
+	if rules.Zones, err = selectZones(ctx, tx, no); err != nil {
+		return rules, err
+	}
+	rules.Types, err = selectTypes(ctx, tx, no, rules.Zones)
+	return rules, err
+}
+
+// checkRules refuses what a transaction has made of an event's rules when gates could
+// not take it.
+func checkRules(ctx context.Context, tx pgx.Tx, no syncproto.EventNo) error {
+	r, err := readRules(ctx, tx, no)
+	if err != nil {
+		return err
+	}
+	if why := refused(&r); why != "" {
+		return invalid("ticket_types", "%s", why)
+	}
+	var c checker
+	c.zones("zones", r.Zones)
+	return c.err()
 }
 
 func selectRules(ctx context.Context, tx pgx.Tx, no syncproto.EventNo) (syncproto.Rules, error) {
@@ -48,7 +68,7 @@ func selectRules(ctx context.Context, tx pgx.Tx, no syncproto.EventNo) (syncprot
 		return r, ErrNoEvent
 	}
 	r.StartsAt, r.EndsAt = millis(starts), millis(ends)
-	r.Admits = status == Published || status == Live
+	r.Admits = status.Admits()
 	return r, err
 }
 
