@@ -12,10 +12,10 @@ import (
 func eventCommand(a *app) *cobra.Command {
 	c := group(&cobra.Command{
 		Use:     "event",
-		Short:   "Make events",
+		Short:   "Make events, and move them through their workflow",
 		Example: "  central event create --data /var/lib/gatehouse fair.yaml",
 	})
-	c.AddCommand(eventCreateCommand(a))
+	c.AddCommand(eventCreateCommand(a), eventListCommand(a), eventStatusCommand(a), eventExportCommand(a), eventImportCommand(a))
 	return c
 }
 
