@@ -294,6 +294,9 @@ func (in TypeInput) check(loc *time.Location) (TicketType, error) {
 		Quota: c.count("quota", in.Quota), OrderMin: max(1, c.count("order_min", in.OrderMin)), OrderMax: c.count("order_max", in.OrderMax),
 		Reentry: in.Reentry, Zones: in.Zones, Price: in.Price, Currency: strings.TrimSpace(in.Currency),
 	}
+	for i, zone := range in.Zones {
+		c.line(fmt.Sprintf("zones[%d]", i), zone, NameMax)
+	}
 	if t.Key == "" {
 		c.wrong("key", "is missing")
 	}

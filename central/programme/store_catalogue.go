@@ -88,6 +88,9 @@ func performerThing() *thing[Performer] {
 // List returns performers by name whose name contains text, after the last one of the
 // page before; nil begins. It returns at most limit, which is cut to PageMax.
 func (s *Performers) List(ctx context.Context, text string, after *Named, limit int) ([]Performer, error) {
+	if err := asked("text", text); err != nil {
+		return nil, err
+	}
 	f := &filter{}
 	if text != "" {
 		f.add("name ILIKE $%d", like(text))

@@ -1,6 +1,7 @@
 package programme
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -249,6 +250,9 @@ type EventQuery struct {
 // List returns a page of events by their beginning, and where to go on; nil at the
 // end. What does not change meanwhile is on exactly one page.
 func (s *Service) List(ctx context.Context, q EventQuery) ([]Event, *EventCursor, error) {
+	if err := cmp.Or(asked("category", q.Category), asked("text", q.Text)); err != nil {
+		return nil, nil, err
+	}
 	f := &filter{}
 	if len(q.Statuses) > 0 {
 		f.add("e.status = ANY ($%d)", q.Statuses)

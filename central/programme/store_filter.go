@@ -3,6 +3,7 @@ package programme
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // PageMax bounds a page of a list, and PageDefault is its length where none is asked.
@@ -45,6 +46,17 @@ func pageOf(n int) int {
 func (f *filter) limit(n int) string {
 	f.args = append(f.args, n)
 	return fmt.Sprintf("\nLIMIT $%d", len(f.args))
+}
+
+// storable reports whether Postgres can hold a text, and so compare with it.
+func storable(text string) bool { return utf8.ValidString(text) && !strings.ContainsRune(text, 0) }
+
+// asked refuses a text to look for that nothing stored can be like.
+func asked(field, text string) error {
+	if storable(text) {
+		return nil
+	}
+	return invalid(field, "must be text without control characters")
 }
 
 // like is a pattern that matches what contains text.

@@ -157,6 +157,12 @@ func (s *Types) Delete(ctx context.Context, event syncproto.EventNo, no syncprot
 		if _, err := closeEvent(ctx, tx, event, 0); err != nil {
 			return err
 		}
+		// Before its capacity, which the schema removes with it: whoever takes a lease
+		// locks them in this order.
+		_, err := tx.Exec(ctx, `SELECT FROM ticket_type WHERE event_id = $1::bigint AND no = $2::int FOR UPDATE`, int64(event), int32(no))
+		if err != nil {
+			return err
+		}
 		before, err := readType(ctx, tx, event, no)
 		if err != nil {
 			return err
@@ -167,14 +173,14 @@ func (s *Types) Delete(ctx context.Context, event syncproto.EventNo, no syncprot
 		// A ticket that became one of another type still has a code that says this one.
 		var signed bool
 		err = tx.QueryRow(ctx, `
-			SELECT EXISTS (SELECT FROM ticket WHERE event_id = $1::bigint AND code_type = $2)`, int64(event), int16(no)).Scan(&signed)
+			SELECT EXISTS (SELECT FROM ticket WHERE event_id = $1::bigint AND code_type = $2::int)`, int64(event), int32(no)).Scan(&signed)
 		if err != nil {
 			return err
 		}
 		if signed {
 			return &InUseError{Kind: "ticket type", By: usedBy("ticket")}
 		}
-		if _, err := tx.Exec(ctx, `DELETE FROM ticket_type WHERE event_id = $1::bigint AND no = $2`, int64(event), int16(no)); err != nil {
+		if _, err := tx.Exec(ctx, `DELETE FROM ticket_type WHERE event_id = $1::bigint AND no = $2::int`, int64(event), int32(no)); err != nil {
 			return err
 		}
 		return s.b.record(ctx, tx, typeEntry("delete", event, no), before, nil)
@@ -198,7 +204,11 @@ func listZones(ctx context.Context, db querier, event syncproto.EventNo) ([]Zone
 }
 
 func readZone(ctx context.Context, db querier, event syncproto.EventNo, name string) (Zone, error) {
-	return one(ctx, db, &missing{fmt.Sprintf("there is no zone %.40q", name)}, pgx.RowToStructByPos[Zone], `
+	absent := &missing{fmt.Sprintf("there is no zone %.40q", name)}
+	if !storable(name) {
+		return Zone{}, absent
+	}
+	return one(ctx, db, absent, pgx.RowToStructByPos[Zone], `
 		SELECT rev, name, coalesce(parent, ''), position
 		FROM zone
 		WHERE event_id = $1::bigint AND name = $2`, int64(event), name)

@@ -201,6 +201,17 @@ func TestEventsAreFiltered(t *testing.T) {
 	}
 }
 
+func TestWhatCannotBeLookedForIsSaid(t *testing.T) {
+	t.Parallel()
+	b := begin(t)
+	for _, q := range []programme.EventQuery{{Text: "\x00"}, {Text: "\xff"}, {Category: "a\x00"}} {
+		_, _, err := b.List(t.Context(), q)
+		require.Len(t, problems(t, err), 1)
+	}
+	_, err := b.Performers.List(t.Context(), "\x00", nil, 0)
+	require.Len(t, problems(t, err), 1)
+}
+
 // Pages are read while events are added, moved and removed between them. Those that
 // stay as they are come exactly once, in order.
 func TestPagesAreStableWhileRowsChange(t *testing.T) {
