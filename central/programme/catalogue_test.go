@@ -1,7 +1,6 @@
 package programme_test
 
 import (
-	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -236,7 +235,7 @@ func TestOneOfTwoEditsOfAVenueWins(t *testing.T) {
 			won++
 			continue
 		}
-		require.True(t, errors.Is(err, programme.ErrStale), err)
+		require.ErrorIs(t, err, programme.ErrStale)
 	}
 	require.Equal(t, 1, won)
 }

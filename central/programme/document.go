@@ -16,8 +16,12 @@ import (
 // DocumentFormat names the format of a [Document], and its version.
 const DocumentFormat = "gatehouse.programme/1"
 
-// DocumentBytesMax bounds a document.
-const DocumentBytesMax = 16 << 20
+// DocumentBytesMax bounds a document, and DocumentPartsMax the venues, the stages and
+// the performers that it has.
+const (
+	DocumentBytesMax = 16 << 20
+	DocumentPartsMax = 5_000
+)
 
 // Document is the whole programme of one event, to be made again elsewhere. It is the
 // plan and not what became of it: no status, tickets, revisions or ids. What refers
@@ -234,6 +238,9 @@ func (c *documentChecker) merge(at string, check func() error) {
 // refs are the names that a document gives to things of one kind.
 func (c *documentChecker) refs(field string, n int, ref func(i int) string) map[string]bool {
 	known := map[string]bool{}
+	if n > DocumentPartsMax {
+		c.wrong(field, "has %d items; at most %d are allowed", n, DocumentPartsMax)
+	}
 	for i := range n {
 		switch name := ref(i); {
 		case name == "":

@@ -184,6 +184,9 @@ func TestEveryMistakeInADocumentIsNamed(t *testing.T) {
 	_, err = programme.ReadDocument(strings.NewReader(many))
 	require.Equal(t, "sessions has 2001 items; at most 2000 are allowed", problems(t, err)[0])
 	require.Len(t, problems(t, err), 20)
+	many = least + `, "stages": [` + strings.TrimSuffix(strings.Repeat(`{},`, programme.DocumentPartsMax+1), ",") + "]}"
+	_, err = programme.ReadDocument(strings.NewReader(many))
+	require.Equal(t, "stages has 5001 items; at most 5000 are allowed", problems(t, err)[0])
 }
 
 // The file that is committed is read as long as its format is.

@@ -220,7 +220,7 @@ func TestADraftMayBeInConflictAndIsNotPublished(t *testing.T) {
 	t.Parallel()
 	s := stage(t)
 	live := s.published(t, "Fair")
-	holds := s.add(t, live, slot(t, "Holds", s.main, "10:00-11:00", s.ada))
+	s.add(t, live, slot(t, "Holds", s.main, "10:00-11:00", s.ada))
 	e := s.draft(t, "Fete")
 	a := s.add(t, e, slot(t, "A", s.main, "10:30-11:30"))
 	b := s.add(t, e, slot(t, "B", s.main, "11:00-12:00", s.bob))
@@ -271,7 +271,6 @@ func TestADraftMayBeInConflictAndIsNotPublished(t *testing.T) {
 	clashes := (*programme.ConflictError)(nil)
 	require.ErrorAs(t, err, &clashes)
 	require.Len(t, clashes.Conflicts, 2)
-	require.Equal(t, holds.ID, int64(1))
 }
 
 // Of many who take a stage, or a performer, at one time, exactly one gets it. The
@@ -328,9 +327,9 @@ func TestTheConstraintWaitsForWhoeverCameFirst(t *testing.T) {
 			INSERT INTO session (event_id, firm, title, stage_id, starts_at, ends_at)
 			VALUES ($1, true, 'raw', $2, '2026-07-01T08:30:00Z', '2026-07-01T09:30:00Z')`, a.No, s.main.ID)
 		require.NoError(t, err)
-		result := make(chan error, 1)
+		result, in := make(chan error, 1), slot(t, "Late", s.main, "10:00-11:00")
 		go func() {
-			_, err := s.Sessions.Create(t.Context(), b.No, slot(t, "Late", s.main, "10:00-11:00"))
+			_, err := s.Sessions.Create(t.Context(), b.No, in)
 			result <- err
 		}()
 		require.Eventually(t, func() bool {
