@@ -8,6 +8,8 @@ package central
 
 import (
 	"context"
+	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -46,6 +48,7 @@ type Central struct {
 	Vault     *vault.Service
 	Roster    *roster.Roster
 	Checkin   *checkin.Service
+	Desk      *checkin.Desk
 	WalkUp    *walkup.Service
 	Findings  *finding.Service
 	Staff     *staff.Service
@@ -144,6 +147,9 @@ func (c *Central) build(ctx context.Context, cfg Config, p *parts) (err error) {
 	if c.Checkin, err = checkin.New(p.checkin); err != nil {
 		return err
 	}
+	if c.Desk, err = checkin.NewDesk(c.desk(p)); err != nil {
+		return err
+	}
 	p.walkup.Tickets, p.walkup.Open = c.Tickets, c.Keys.Open
 	if c.WalkUp, err = walkup.New(p.walkup); err != nil {
 		return err
@@ -162,6 +168,35 @@ func (c *Central) build(ctx context.Context, cfg Config, p *parts) (err error) {
 func (c *Central) stream(ctx context.Context, event syncproto.EventNo) (uuid.UUID, error) {
 	e, err := c.Programme.Event(ctx, event)
 	return e.Stream, err
+}
+
+// desk is what check-ins at central go by.
+func (c *Central) desk(p *parts) checkin.DeskConfig {
+	gates := fleet.NewOwnGates(p.fleet)
+	return checkin.DeskConfig{
+		Pool: p.checkin.Pool, Rules: p.checkin.Rules, Touch: p.checkin.Touch,
+		OwnGate: func(ctx context.Context, event syncproto.EventNo) (checkin.Own, error) {
+			own, err := gates.Of(ctx, event)
+			return checkin.Own(own), err
+		},
+		HashKey: func(ctx context.Context, event syncproto.EventNo) ([]byte, error) {
+			key, err := c.Programme.HashKey(ctx, event)
+			if errors.Is(err, programme.ErrNoEvent) {
+				return nil, nil
+			}
+			return key, err
+		},
+		TicketKey: func(ctx context.Context, kid syncproto.KeyID) (ed25519.PublicKey, error) {
+			trust, err := c.Keys.Trust(ctx)
+			if err != nil {
+				return nil, err
+			}
+			if key := trust.Key(syncproto.PurposeTicket, kid); key != nil {
+				return key.Public, nil
+			}
+			return nil, nil
+		},
+	}
 }
 
 // Close gives the database back. It waits for what is still using it.

@@ -163,6 +163,9 @@ func deviceState(p *Preimage, d *DeviceRecord) {
 		p.String(a)
 	}
 	p.Int(d.EnrolledAt).Int(d.RevokedAt)
+	if d.Central {
+		p.String("central")
+	}
 }
 
 func rulesState(p *Preimage, r *Rules) {

@@ -182,6 +182,9 @@ type DeviceRecord struct {
 	// the home of tickets.
 	EnrolledAt int64 `json:"enrolled_at,omitempty"`
 	RevokedAt  int64 `json:"revoked_at,omitempty"`
+	// Central: this is central's own gate, which makes entries, is no peer, and is the
+	// home of no ticket.
+	Central bool `json:"central,omitempty"`
 }
 
 // HolderRecord is the person on a ticket, sealed: package holder has what is in the

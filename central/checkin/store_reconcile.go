@@ -50,7 +50,7 @@ func stateGates(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, out *St
 		            THEN least(heartbeat_at, to_timestamp(((health->>'clock_ms')::numeric + (health->>'offset_ms')::numeric) / 1000))
 		            ELSE heartbeat_at END
 		FROM gate
-		WHERE event_id = $1
+		WHERE event_id = $1 AND NOT central -- what central did itself cannot be missing here
 		ORDER BY name, enrolled_at, device_id`, event)
 	if err != nil {
 		return nil, err
@@ -81,7 +81,7 @@ func inUTC(t *time.Time) *time.Time {
 func stateJournals(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, out *Statement) error {
 	rows, err := tx.Query(ctx, `
 		WITH gates AS (
-		  SELECT device_id, incarnation, superseded FROM gate WHERE event_id = $1
+		  SELECT device_id, incarnation, superseded FROM gate WHERE event_id = $1 AND NOT central
 		), known AS (
 		  SELECT r.device_id, r.incarnation, r.last_seq AS seq FROM journal_report r JOIN gates USING (device_id)
 		  UNION ALL

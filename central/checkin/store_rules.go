@@ -89,8 +89,6 @@ func (b *books) refresh(ctx context.Context, event syncproto.EventNo) error {
 	if err != nil {
 		return fmt.Errorf("read rules to judge by: %w", err)
 	}
-	// That an event is over today says nothing about an admission of yesterday.
-	doc.Admits = true
 	rules, err := admission.Compile(&doc)
 	if err != nil {
 		return fmt.Errorf("rules to judge by: %w", err)

@@ -46,6 +46,10 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Pool == nil || cfg.Events == nil || cfg.Keys == nil {
 		return nil, errors.New("new fleet: a pool, events and keys are required")
 	}
+	return &Service{cfg: cfg.withDefaults()}, nil
+}
+
+func (cfg Config) withDefaults() Config {
 	if cfg.Watermark == nil {
 		cfg.Watermark = func(context.Context, pgx.Tx, uuid.UUID) (syncproto.Ref, error) { return syncproto.Ref{}, nil }
 	}
@@ -55,5 +59,5 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Reader
 	}
-	return &Service{cfg: cfg}, nil
+	return cfg
 }

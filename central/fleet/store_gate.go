@@ -108,13 +108,13 @@ func (s *Service) Device(ctx context.Context, id uuid.UUID) (Device, error) {
 	return selectDevice(ctx, s.cfg.Pool, id, "")
 }
 
-// Gates lists the gates of an event by name, revoked ones too; of two of one
-// name the one enrolled first comes first.
+// Gates lists the gates of an event by name, revoked ones too, and central's own not;
+// of two of one name the one enrolled first comes first.
 func (s *Service) Gates(ctx context.Context, event syncproto.EventNo) ([]Device, error) {
 	rows, err := s.cfg.Pool.Query(ctx, `
 		SELECT `+deviceColumns+`
 		FROM gate
-		WHERE event_id = $1::bigint
+		WHERE event_id = $1::bigint AND NOT central
 		ORDER BY name, enrolled_at, device_id`, int64(event))
 	if err != nil {
 		return nil, fmt.Errorf("list gates: %w", err)

@@ -56,7 +56,7 @@ func lockGate(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, which Whi
 	rows, err := tx.Query(ctx, `
 		SELECT `+deviceColumns+`
 		FROM gate
-		WHERE event_id = $1::bigint AND ($2 = '' OR name = $2) AND ($3::uuid IS NULL OR device_id = $3)
+		WHERE event_id = $1::bigint AND NOT central AND ($2 = '' OR name = $2) AND ($3::uuid IS NULL OR device_id = $3)
 		ORDER BY enrolled_at, device_id
 		FOR UPDATE`, int64(event), strings.TrimSpace(which.Name), pg.OrNull(which.Device))
 	if err != nil {

@@ -197,7 +197,7 @@ func (r reader) devices(ctx context.Context, subjects []subject, out map[subject
 }
 
 const deviceSelect = `
-		SELECT device_id, rev, name, public_key, enrolled_at, revoked_at, trusted_incarnation, trusted_seq, peer_addrs
+		SELECT device_id, rev, name, public_key, enrolled_at, revoked_at, trusted_incarnation, trusted_seq, peer_addrs, central
 		FROM gate`
 
 // eachDevice calls fn with each row of a deviceSelect.
@@ -209,7 +209,7 @@ func eachDevice(rows pgx.Rows, fn func(*syncproto.DeviceRecord) error) error {
 	var enrolled time.Time
 	var revoked *time.Time
 	var addrs []string
-	err := forEach(rows, []any{&d.Device, &d.Rev, &d.Name, &key, &enrolled, &revoked, &inc, &seq, &addrs}, func() error {
+	err := forEach(rows, []any{&d.Device, &d.Rev, &d.Name, &key, &enrolled, &revoked, &inc, &seq, &addrs, &d.Central}, func() error {
 		rec := d
 		rec.Key, rec.EnrolledAt, rec.Addrs = key, enrolled.UnixMilli(), addrs
 		if revoked != nil {

@@ -39,7 +39,7 @@ func (g *Gates) Members() []Member {
 	out := make([]Member, 0, len(g.byID))
 	before := 0 // gates with smaller ids than this one's
 	for id, d := range g.byID {
-		if id == g.self || d.Revoked {
+		if id == g.self || d.Revoked || d.Central {
 			continue
 		}
 		if bytes.Compare(id[:], g.self[:]) < 0 {
@@ -58,7 +58,7 @@ func (g *Gates) Members() []Member {
 // has no place for.
 func (g *Gates) others() (n int) {
 	for id, d := range g.byID {
-		if id != g.self && !d.Revoked {
+		if id != g.self && !d.Revoked && !d.Central {
 			n++
 		}
 	}

@@ -104,3 +104,28 @@ func TestARevokedGateMakesRoomInAFullMesh(t *testing.T) {
 	require.Len(t, b.n.Gates().Members(), 63)
 	require.Equal(t, 64, b.n.Status(v.now).Gates)
 }
+
+// Central's own gate makes entries, and is neither a peer nor the home of a ticket.
+func TestCentralIsNoPeer(t *testing.T) {
+	w := empty(t, func(c *node.Config) { c.Mesh = true })
+	l := w.loaded()
+	l.Rules.Policy.Partition = syncproto.PartitionHome
+	l.Devices = append(l.Devices, syncproto.DeviceRecord{Device: device, Rev: 1, Name: "North"},
+		syncproto.DeviceRecord{Device: other, Rev: 1, Name: "Central", Central: true})
+	w.n.Restore(w.now, l)
+	require.Empty(t, w.n.Gates().Members())
+	for no := syncproto.TicketNo(1); no <= 7; no++ {
+		d := w.scanNo(laneIn, no)
+		require.Equal(t, node.Admit, d.Decision)
+		require.Equal(t, "1 of 1 gates", d.Certainty())
+	}
+	e := syncproto.Entry{Incarnation: uuid.New(), Seq: 2, Kind: syncproto.KindAdmit, Event: 1, Ticket: 7, T: syncproto.HLCAt(w.now), Zone: "main", Lane: "desk"}
+	l = w.loaded()
+	l.Devices = append(l.Devices, syncproto.DeviceRecord{Device: other, Rev: 1, Name: "Central", Central: true})
+	l.Entries = append(l.Entries, syncproto.EntryRecord{Entry: e, Device: other, Outcome: syncproto.OutcomeFirst})
+	fresh := ready(t)
+	fresh.n.Restore(fresh.now, l)
+	d := fresh.scanNo(laneIn, 7)
+	require.Equal(t, syncproto.ReasonDuplicate, d.Reason)
+	require.Equal(t, "Central", d.Of.Gate)
+}

@@ -181,7 +181,7 @@ func (g *Gates) homeAt(no syncproto.TicketNo, ms int64) uuid.UUID {
 	var best uuid.UUID
 	var bestScore [sha256.Size]byte
 	for id, d := range g.byID {
-		if d.EnrolledAt != 0 && ms < d.EnrolledAt+notice || d.Revoked && ms >= d.RevokedAt+notice {
+		if d.Central || d.EnrolledAt != 0 && ms < d.EnrolledAt+notice || d.Revoked && ms >= d.RevokedAt+notice {
 			continue
 		}
 		var name [20]byte
