@@ -15,13 +15,13 @@ import (
 func features() map[string][]string {
 	return map[string][]string{
 		"programme":    nil,
-		"registration": {"programme"},
-		"ticket":       {"programme", "registration"},
+		"registration": {"programme", "ticket"},
+		"ticket":       {"programme"},
 		"fleet":        {"programme"},
 		"vault":        nil,
-		"roster":       {"programme", "registration", "ticket", "fleet"},
-		"checkin":      {"programme", "registration", "ticket", "fleet"},
-		"walkup":       {"programme", "registration", "ticket", "fleet"},
+		"roster":       {"programme", "ticket", "fleet"},
+		"checkin":      {"programme", "ticket", "fleet"},
+		"walkup":       {"programme", "ticket", "fleet"},
 		"finding":      nil,
 		"staff":        nil,
 		"notify":       nil,

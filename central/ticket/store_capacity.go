@@ -109,7 +109,7 @@ func LockAccount(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, typ sy
 }
 
 // NextNumber is the first ticket number of an event that was never given out, to a
-// ticket or to a lease. Nobody else is given numbers of the event until the
+// ticket, to a lease or to a process that makes tickets. Nobody else is given numbers of the event until the
 // transaction ends.
 func NextNumber(ctx context.Context, tx pgx.Tx, event syncproto.EventNo) (syncproto.TicketNo, error) {
 	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::int, $2::int)`, numberLock, int64(event)); err != nil {
@@ -120,7 +120,8 @@ func NextNumber(ctx context.Context, tx pgx.Tx, event syncproto.EventNo) (syncpr
 	err := tx.QueryRow(ctx, `
 		SELECT greatest(
 		  (SELECT coalesce(max(number), 0) FROM ticket WHERE event_id = $1::bigint),
-		  (SELECT coalesce(max(first_no + block - 1), 0) FROM lease WHERE event_id = $1::bigint))`, int64(event)).Scan(&last)
+		  (SELECT coalesce(max(first_no + block - 1), 0) FROM lease WHERE event_id = $1::bigint),
+		  (SELECT coalesce(max(first_no + count - 1), 0) FROM number_block WHERE event_id = $1::bigint))`, int64(event)).Scan(&last)
 	if err != nil {
 		return 0, fmt.Errorf("read last ticket number: %w", err)
 	}

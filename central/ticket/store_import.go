@@ -115,7 +115,7 @@ func (im *importer) run(ctx context.Context, tx pgx.Tx) error {
 	if !im.req.Update {
 		bad = bad.with(known, "the reference exists; give --update to change it")
 	}
-	bad = bad.with(reserved(fresh), "references that begin with "+SoldPrefix+" are for tickets that gates sell; choose another")
+	bad = bad.with(reserved(fresh), "references that begin with "+SoldPrefix+" or "+OrderPrefix+" are for tickets that gates sell or that were ordered; choose another")
 	if err := bad.orNil(); err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func (im *importer) run(ctx context.Context, tx pgx.Tx) error {
 func reserved(rows []row) []row {
 	var out []row
 	for _, r := range rows {
-		if strings.HasPrefix(r.reference, SoldPrefix) {
+		if strings.HasPrefix(r.reference, SoldPrefix) || strings.HasPrefix(r.reference, OrderPrefix) {
 			out = append(out, r)
 		}
 	}
