@@ -2,6 +2,7 @@ package programme_test
 
 import (
 	"context"
+	"encoding/json"
 	"sync"
 	"testing"
 	"time"
@@ -22,8 +23,8 @@ type bundle struct {
 	pool *pgxpool.Pool
 
 	mu    sync.Mutex
-	audit []programme.AuditEntry // of what was written, and perhaps rolled back
-	fail  error                  // what the audit says
+	audit []told // of what was written, and perhaps rolled back
+	fail  error  // what the audit says
 }
 
 func begin(t *testing.T) *bundle {
@@ -32,15 +33,39 @@ func begin(t *testing.T) *bundle {
 	var err error
 	b.Service, err = programme.New(programme.Config{
 		Pool: b.pool, CreateStream: roster.CreateStream, DropStream: roster.DropStream,
-		Audit: func(_ context.Context, _ pgx.Tx, e programme.AuditEntry) error {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			b.audit = append(b.audit, e)
-			return b.fail
-		},
+		Audit: b,
 	})
 	require.NoError(t, err)
 	return b
+}
+
+// told is a write that the audit was told of.
+type told struct {
+	Action, Kind, ID string
+	Event            syncproto.EventNo
+	Before, After    json.RawMessage // nil for what was not there
+}
+
+// Record implements programme.Audit.
+func (b *bundle) Record(_ context.Context, _ pgx.Tx, action, kind, id string, event syncproto.EventNo, before, after any) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := told{Action: action, Kind: kind, ID: id, Event: event}
+	for _, side := range []struct {
+		value any
+		out   *json.RawMessage
+	}{{before, &e.Before}, {after, &e.After}} {
+		if side.value == nil {
+			continue
+		}
+		body, err := json.Marshal(side.value)
+		if err != nil {
+			return err
+		}
+		*side.out = body
+	}
+	b.audit = append(b.audit, e)
+	return b.fail
 }
 
 // actions are what the audit was told since the last call.

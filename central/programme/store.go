@@ -25,10 +25,8 @@ type Config struct {
 	// DropStream removes the change log of an event within the transaction that
 	// deletes the event. Without it no event can be deleted.
 	DropStream func(ctx context.Context, tx pgx.Tx, stream uuid.UUID) error
-	// Audit is told of every write within its transaction; its error undoes the write.
-	// A transaction may be run again, so that it must do nothing that rolling back
-	// does not undo. May be nil.
-	Audit func(ctx context.Context, tx pgx.Tx, e AuditEntry) error
+	// Audit is told of every write. May be nil.
+	Audit Audit
 }
 
 // Service keeps events; what belongs to them, and what they refer to, is kept by its
@@ -84,18 +82,9 @@ func (s *Service) CreateDraft(ctx context.Context, input EventInput) (Event, err
 		return Event{}, err
 	}
 	event, err := makeEvent(ctx, s.b, func(tx pgx.Tx) (syncproto.EventNo, error) {
-		zones := []syncproto.Zone{{Name: defaultZone}}
-		if in.VenueID != 0 {
-			venue, err := venueThing().get(ctx, tx, in.VenueID)
-			if errors.Is(err, ErrNotFound) {
-				return 0, invalid("venue", "there is no such venue")
-			}
-			if err != nil {
-				return 0, err
-			}
-			if len(venue.Zones) > 0 {
-				zones = venue.Zones
-			}
+		zones, err := zonesOf(ctx, tx, in.VenueID)
+		if err != nil {
+			return 0, err
 		}
 		return s.insert(ctx, tx, in, Draft, zones, nil)
 	})
@@ -103,6 +92,24 @@ func (s *Service) CreateDraft(ctx context.Context, input EventInput) (Event, err
 		return Event{}, fmt.Errorf("create event: %w", err)
 	}
 	return event, nil
+}
+
+// zonesOf are the zones that a new event at a venue begins with.
+func zonesOf(ctx context.Context, tx pgx.Tx, venue int64) ([]syncproto.Zone, error) {
+	if venue == 0 {
+		return []syncproto.Zone{{Name: defaultZone}}, nil
+	}
+	v, err := venueThing().get(ctx, tx, venue)
+	if errors.Is(err, ErrNotFound) {
+		return nil, invalid("venue", "there is no such venue")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(v.Zones) > 0 {
+		return v.Zones, nil
+	}
+	return []syncproto.Zone{{Name: defaultZone}}, nil
 }
 
 // defaultZone is the zone of an event that was made without any.
@@ -124,8 +131,8 @@ func makeEvent(ctx context.Context, b *base, insert func(tx pgx.Tx) (syncproto.E
 	return event, explain(err)
 }
 
-func eventEntry(verb string, no syncproto.EventNo) AuditEntry {
-	return AuditEntry{Action: "event." + verb, Kind: "event", ID: fmt.Sprint(no), Event: no}
+func eventEntry(verb string, no syncproto.EventNo) deed {
+	return deed{Action: "event." + verb, Kind: "event", ID: fmt.Sprint(no), Event: no}
 }
 
 // venueOf finds the venue that an event file describes, or makes it.

@@ -108,8 +108,8 @@ func (s *Sessions) Delete(ctx context.Context, id, rev int64) error {
 	return nil
 }
 
-func sessionEntry(verb string, s *Session) AuditEntry {
-	return AuditEntry{Action: "session." + verb, Kind: "session", ID: strconv.FormatInt(s.ID, 10), Event: s.Event}
+func sessionEntry(verb string, s *Session) deed {
+	return deed{Action: "session." + verb, Kind: "session", ID: strconv.FormatInt(s.ID, 10), Event: s.Event}
 }
 
 // write runs fn and reads the session that it made or changed.

@@ -50,8 +50,8 @@ func (s *Types) Get(ctx context.Context, event syncproto.EventNo, no syncproto.T
 	return readType(ctx, s.b.pool, event, no)
 }
 
-func typeEntry(verb string, event syncproto.EventNo, no syncproto.TypeNo) AuditEntry {
-	return AuditEntry{Action: "ticket_type." + verb, Kind: "ticket_type", ID: fmt.Sprint(no), Event: event}
+func typeEntry(verb string, event syncproto.EventNo, no syncproto.TypeNo) deed {
+	return deed{Action: "ticket_type." + verb, Kind: "ticket_type", ID: fmt.Sprint(no), Event: event}
 }
 
 // Create adds a ticket type to an event. Its number is one that none ever had.
@@ -279,8 +279,8 @@ func (s *Zones) write(ctx context.Context, verb string, event syncproto.EventNo,
 	return after, nil
 }
 
-func zoneEntry(verb string, event syncproto.EventNo, name string) AuditEntry {
-	return AuditEntry{Action: "zone." + verb, Kind: "zone", ID: name, Event: event}
+func zoneEntry(verb string, event syncproto.EventNo, name string) deed {
+	return deed{Action: "zone." + verb, Kind: "zone", ID: name, Event: event}
 }
 
 // Delete removes a zone that nothing refers to and nobody was seen at; else the error

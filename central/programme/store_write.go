@@ -2,7 +2,6 @@ package programme
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -15,40 +14,36 @@ import (
 	"gatehouse/syncproto"
 )
 
-// AuditEntry is one write. Who did it is in the context, for those who put it there.
-type AuditEntry struct {
+// deed names one write. Who did it is in the context, for those who put it there.
+type deed struct {
 	Action string            // as venue.create or event.step
 	Kind   string            // event, zone, ticket_type, session, venue, stage, category or performer
 	ID     string            // of its kind; of zones and ticket types, within the event
 	Event  syncproto.EventNo // that it belongs to; 0: none
-	Before json.RawMessage   // nil: it was made
-	After  json.RawMessage   // nil: it was removed
+}
+
+// Audit is told of every write within its transaction; its error undoes the write. A
+// transaction may be run again, so that it must do nothing that rolling back does not
+// undo.
+type Audit interface {
+	// Record hears what was done to a subject, and how that was before and after, as
+	// encoding/json writes it; nil for what was not there.
+	Record(ctx context.Context, tx pgx.Tx, action, kind, id string, event syncproto.EventNo, before, after any) error
 }
 
 // base is what all parts of the package write with.
 type base struct {
 	pool  *pgxpool.Pool
-	audit func(ctx context.Context, tx pgx.Tx, e AuditEntry) error
+	audit Audit
 }
 
 // record tells the audit of a write, in its transaction. Nil stands for what was not
 // there before or is not there after.
-func (b *base) record(ctx context.Context, tx pgx.Tx, e AuditEntry, before, after any) (err error) {
+func (b *base) record(ctx context.Context, tx pgx.Tx, e deed, before, after any) error {
 	if b.audit == nil {
 		return nil
 	}
-	for _, side := range []struct {
-		value any
-		out   *json.RawMessage
-	}{{before, &e.Before}, {after, &e.After}} {
-		if side.value == nil {
-			continue
-		}
-		if *side.out, err = json.Marshal(side.value); err != nil {
-			return fmt.Errorf("audit %s: %w", e.Action, err)
-		}
-	}
-	if err := b.audit(ctx, tx, e); err != nil {
+	if err := b.audit.Record(ctx, tx, e.Action, e.Kind, e.ID, e.Event, before, after); err != nil {
 		return fmt.Errorf("audit %s: %w", e.Action, err)
 	}
 	return nil
@@ -178,8 +173,8 @@ func (k *thing[T]) remove(ctx context.Context, b *base, id, rev int64, write fun
 	return nil
 }
 
-func (k *thing[T]) entry(verb string, id int64) AuditEntry {
-	return AuditEntry{Action: k.kind + "." + verb, Kind: k.kind, ID: strconv.FormatInt(id, 10)}
+func (k *thing[T]) entry(verb string, id int64) deed {
+	return deed{Action: k.kind + "." + verb, Kind: k.kind, ID: strconv.FormatInt(id, 10)}
 }
 
 // explain turns violations of constraints into what they mean to whoever writes: what
