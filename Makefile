@@ -99,6 +99,11 @@ sim: ## Play SEEDS (2000) simulated fleets from SEED (1) on, and see that the si
 	@bin/fleetsim --seeds $(SEEDS) --start $(SEED)
 	@bin/fleetsim --bugs
 
+.PHONY: generate
+generate: ## Make the code of central/api/openapi.yaml
+	@scripts/install-deps.sh go
+	@scripts/generate.sh
+
 .PHONY: lint
 lint: ## Check format, vet, and golangci-lint with staticcheck
 	@scripts/install-deps.sh go

@@ -8,8 +8,6 @@ package central
 
 import (
 	"context"
-	"crypto/ed25519"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -21,6 +19,7 @@ import (
 	"gatehouse/central/fleet"
 	"gatehouse/central/pg"
 	"gatehouse/central/programme"
+	"gatehouse/central/registration"
 	"gatehouse/central/roster"
 	"gatehouse/central/staff"
 	"gatehouse/central/ticket"
@@ -52,6 +51,8 @@ type Central struct {
 	WalkUp    *walkup.Service
 	Findings  *finding.Service
 	Staff     *staff.Service
+	// Registration takes orders.
+	Registration *registration.Service
 
 	logger  *slog.Logger
 	ping    func(ctx context.Context) error
@@ -124,6 +125,13 @@ func (c *Central) build(ctx context.Context, cfg Config, p *parts) (err error) {
 	if err := c.Keys.Prepare(ctx); err != nil {
 		return err
 	}
+	if c.Staff, err = staff.New(p.staff); err != nil {
+		return err
+	}
+	if err := c.Staff.Prepare(ctx); err != nil {
+		return err
+	}
+	p.programme.Audit = c.Staff.Audit
 	if c.Programme, err = programme.New(p.programme); err != nil {
 		return err
 	}
@@ -158,45 +166,14 @@ func (c *Central) build(ctx context.Context, cfg Config, p *parts) (err error) {
 	if c.Findings, err = finding.New(p.findings); err != nil {
 		return err
 	}
-	if c.Staff, err = staff.New(p.staff); err != nil {
-		return err
-	}
-	return c.Staff.Prepare(ctx)
+	c.Registration, err = registration.New(c.orders(p))
+	return err
 }
 
 // stream names the change log of an event.
 func (c *Central) stream(ctx context.Context, event syncproto.EventNo) (uuid.UUID, error) {
 	e, err := c.Programme.Event(ctx, event)
 	return e.Stream, err
-}
-
-// desk is what check-ins at central go by.
-func (c *Central) desk(p *parts) checkin.DeskConfig {
-	gates := fleet.NewOwnGates(p.fleet)
-	return checkin.DeskConfig{
-		Pool: p.checkin.Pool, Rules: p.checkin.Rules, Touch: p.checkin.Touch,
-		OwnGate: func(ctx context.Context, event syncproto.EventNo) (checkin.Own, error) {
-			own, err := gates.Of(ctx, event)
-			return checkin.Own(own), err
-		},
-		HashKey: func(ctx context.Context, event syncproto.EventNo) ([]byte, error) {
-			key, err := c.Programme.HashKey(ctx, event)
-			if errors.Is(err, programme.ErrNoEvent) {
-				return nil, nil
-			}
-			return key, err
-		},
-		TicketKey: func(ctx context.Context, kid syncproto.KeyID) (ed25519.PublicKey, error) {
-			trust, err := c.Keys.Trust(ctx)
-			if err != nil {
-				return nil, err
-			}
-			if key := trust.Key(syncproto.PurposeTicket, kid); key != nil {
-				return key.Public, nil
-			}
-			return nil, nil
-		},
-	}
 }
 
 // Close gives the database back. It waits for what is still using it.

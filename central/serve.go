@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gatehouse/central/admin"
+	"gatehouse/central/api"
 	"gatehouse/central/gateapi"
 	"gatehouse/central/web"
 )
@@ -137,6 +138,13 @@ func (c *Central) surfaces(workers []*worker) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	rest, err := api.New(context.Background(), api.Config{
+		Staff: c.Staff, Programme: c.Programme, Registration: c.Registration, Desk: c.Desk, Touch: c.Roster.Touch, Logger: c.logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	rest.Mount(e)
 	gates.Mount(e)
 	console.Mount(e)
 	return e, nil

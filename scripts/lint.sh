@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# lint.sh   checks format, go vet and golangci-lint over the whole module, and names what is wrong.
+# lint.sh   checks format, generated code, go vet and golangci-lint over the whole module, and names what is wrong.
 set -euo pipefail
 
 scripts=$(dirname "${BASH_SOURCE[0]}")
@@ -11,5 +11,12 @@ if [ -n "$unformatted" ]; then
 	printf 'not formatted; run %s -w on:\n%s\n' "$gofumpt" "$unformatted" >&2
 	exit 1
 fi
+fresh=$(mktemp)
+trap 'rm -f "$fresh"' EXIT
+"$scripts/generate.sh" "$fresh"
+cmp -s "$fresh" central/api/gen.go || {
+	echo 'central/api/gen.go is not what central/api/openapi.yaml makes; run make generate' >&2
+	exit 1
+}
 go vet ./...
 "$golangci" run ./...

@@ -186,8 +186,10 @@ func TestCentralLetsOutAndInAgain(t *testing.T) {
 		decision string
 		reason   syncproto.Reason
 	}{
-		{syncproto.Out, "deny", syncproto.ReasonNotInside}, {syncproto.In, "admit", syncproto.ReasonAdmitted},
-		{syncproto.In, "deny", syncproto.ReasonMustExitFirst}, {syncproto.Out, "exit", syncproto.ReasonExited},
+		{syncproto.Out, "deny", syncproto.ReasonNotInside},
+		{syncproto.In, "admit", syncproto.ReasonAdmitted},
+		{syncproto.In, "deny", syncproto.ReasonMustExitFirst},
+		{syncproto.Out, "exit", syncproto.ReasonExited},
 		{syncproto.In, "admit", syncproto.ReasonReentry},
 	} {
 		d.now += 1000

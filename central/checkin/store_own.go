@@ -37,6 +37,26 @@ func (s *Desk) visits(ctx context.Context, in []CheckIn) ([]visit, error) {
 	return out, nil
 }
 
+// Events are the events that check-ins are for, in their order, as far as a code says
+// or a ticket is known: 0 for none. It is for whoever has to ask who may.
+func (s *Desk) Events(ctx context.Context, in []CheckIn) ([]syncproto.EventNo, error) {
+	out := make([]syncproto.EventNo, len(in))
+	for i := range in {
+		v := visit{CheckIn: in[i]}
+		if v.Code != "" {
+			if code, err := credential.Parse([]byte(v.Code)); err == nil {
+				out[i] = code.Event
+			}
+			continue
+		}
+		if err := s.byID(ctx, &v); err != nil {
+			return nil, err
+		}
+		out[i] = v.event
+	}
+	return out, nil
+}
+
 func (s *Desk) byID(ctx context.Context, v *visit) error {
 	var event, no int64
 	err := s.cfg.Pool.QueryRow(ctx, `SELECT event_id, number FROM ticket WHERE id = $1`, v.Ticket).Scan(&event, &no)

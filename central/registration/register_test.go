@@ -131,6 +131,7 @@ func TestWhatIsNotOnOfferIsNotGivenOut(t *testing.T) {
 			require.ErrorIs(t, err, c.want, name)
 		}
 	}
+	w.offer = registration.Offer{Open: true}
 	_, err := w.Register(t.Context(), w.wants("throne"))
 	require.ErrorIs(t, err, registration.ErrNoType)
 	require.Equal(t, 1, w.count(`SELECT count(*) FROM customer_order`))

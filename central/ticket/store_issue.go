@@ -41,7 +41,9 @@ type Issuer struct {
 }
 
 // NewIssuer returns an issuer of a service's tickets.
-func NewIssuer(s *Service) *Issuer { return &Issuer{tickets: s, events: map[syncproto.EventNo]*press{}} }
+func NewIssuer(s *Service) *Issuer {
+	return &Issuer{tickets: s, events: map[syncproto.EventNo]*press{}}
+}
 
 // press makes the tickets of one event.
 type press struct {

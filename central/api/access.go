@@ -1,0 +1,118 @@
+package api
+
+import (
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"gatehouse/central/staff"
+	"gatehouse/syncproto"
+)
+
+// access says who may ask for an operation.
+type access struct {
+	need  staff.Permission
+	event string // path parameter that names the event it is asked for; empty for none
+	// later: the handler asks, because it takes the body to know for which event.
+	later bool
+}
+
+// accesses has every operation of the document. One that is missing is refused to all.
+func accesses() map[string]access {
+	return map[string]access{
+		"login":          {need: staff.EventRead},
+		"refresh":        {need: staff.EventRead},
+		"logout":         {need: staff.EventRead},
+		"listEvents":     {need: staff.EventRead},
+		"createEvent":    {need: staff.EventCreate},
+		"getEvent":       {need: staff.EventRead, event: "id"},
+		"updateEvent":    {need: staff.EventWrite, event: "id"},
+		"deleteEvent":    {need: staff.EventCreate, event: "id"},
+		"setEventStatus": {need: staff.EventStatus, event: "id"},
+		"register":       {need: staff.EventRead},
+		"getProfile":     {need: staff.Self},
+		"updateProfile":  {need: staff.Self},
+		"checkIn":        {need: staff.CheckinWrite, later: true},
+		"checkInBatch":   {need: staff.CheckinWrite, later: true},
+	}
+}
+
+// authenticate finds out who asks, and puts that into the request's context.
+func (s *Server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		from := originOf(c)
+		who := staff.Principal{Origin: from}
+		if text := c.Request().Header.Get(echo.HeaderAuthorization); text != "" {
+			scheme, token, ok := strings.Cut(text, " ")
+			if !ok || !strings.EqualFold(scheme, "Bearer") {
+				return refuse(http.StatusUnauthorized, CodeUnauthenticated, "Authorization has to be a bearer token.")
+			}
+			var err error
+			if strings.HasPrefix(token, apiKeyPrefix) {
+				who, err = s.cfg.Staff.APIKeys.ByAPIKey(c.Request().Context(), token, from)
+			} else {
+				who, err = s.cfg.Staff.SignIns.ByAccess(c.Request().Context(), token, from)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		c.SetRequest(c.Request().WithContext(staff.NewContext(c.Request().Context(), who)))
+		return next(c)
+	}
+}
+
+// apiKeyPrefix begins every API key.
+const apiKeyPrefix = "ghk_"
+
+func originOf(c echo.Context) staff.Origin {
+	addr, err := netip.ParseAddr(c.RealIP())
+	if err != nil {
+		addr = netip.Addr{}
+	}
+	return staff.Origin{Address: addr, UserAgent: c.Request().UserAgent()}
+}
+
+// authorise refuses who may not ask for an operation.
+func (s *Server) authorise(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		route := s.operations[c.Request().Method+" "+c.Path()]
+		if route == nil {
+			return next(c)
+		}
+		who := staff.FromContext(c.Request().Context())
+		a, ok := s.accesses[route.Operation.OperationID]
+		if !ok {
+			return forbidden(who)
+		}
+		if a.later {
+			if !who.MaySome(a.need) {
+				return forbidden(who)
+			}
+			return next(c)
+		}
+		var event syncproto.EventNo
+		if a.event != "" {
+			no, err := strconv.ParseUint(c.Param(a.event), 10, 31)
+			if err != nil {
+				return refuse(http.StatusNotFound, CodeNotFound, "There is no such event.")
+			}
+			event = syncproto.EventNo(no)
+		}
+		if !who.May(a.need, event) {
+			return forbidden(who)
+		}
+		return next(c)
+	}
+}
+
+// forbidden tells somebody who is not signed in to sign in, and anybody else no.
+func forbidden(who staff.Principal) error {
+	if who.Kind == "" {
+		return refuse(http.StatusUnauthorized, CodeUnauthenticated, "Sign in first.")
+	}
+	return refuse(http.StatusForbidden, CodeForbidden, "You may not do that.")
+}

@@ -1,0 +1,178 @@
+package api_test
+
+import (
+	"fmt"
+	"net/http"
+	"sort"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/stretchr/testify/require"
+
+	"gatehouse/central/api"
+	"gatehouse/central/staff"
+	"gatehouse/syncproto"
+)
+
+// operation is one of the document.
+type operation struct {
+	method, path string
+	*openapi3.Operation
+	item *openapi3.PathItem
+}
+
+func operations(t testing.TB) []operation {
+	t.Helper()
+	doc, err := api.Document(t.Context())
+	require.NoError(t, err)
+	var out []operation
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			out = append(out, operation{method, path, op, item})
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].OperationID < out[j].OperationID })
+	return out
+}
+
+// at is the path with every id in it.
+func (o operation) at(id int) string {
+	parts := strings.Split(o.path, "/")
+	for i, p := range parts {
+		if strings.HasPrefix(p, "{") {
+			parts[i] = strconv.Itoa(id)
+		}
+	}
+	return strings.Join(parts, "/")
+}
+
+// Every operation of the document is asked for by every role, at an event of its own
+// and at another one, and is refused to those to whom the table refuses it, and to
+// nobody else.
+func TestEveryOperationGoesByTheTable(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	boss := w.as(staff.Admin)
+	own, _ := w.fair(boss)
+	other, _ := w.fair(boss)
+	all := operations(t)
+	require.Len(t, all, api.AccessRows(), "the table has a row for each operation, and no other")
+	for _, role := range append([]staff.Role{staff.Nobody}, staff.Roles()...) {
+		c, who := w.anybody(), staff.Principal{Role: role}
+		if role != staff.Nobody {
+			var events []syncproto.EventNo
+			if role.PerEvent() {
+				events = []syncproto.EventNo{syncproto.EventNo(own)}
+			}
+			c = w.as(role, events...)
+			who.Kind, who.Events = staff.KindAccount, events
+		}
+		for _, op := range all {
+			row, ok := api.AccessOf(op.OperationID)
+			require.True(t, ok, "operation %s has no row", op.OperationID)
+			for _, event := range []int{other, own} {
+				if op.method == http.MethodDelete && event == own {
+					continue // the next ones need it
+				}
+				allowed := who.May(row.Need, 0)
+				switch {
+				case row.Later:
+					allowed = who.MaySome(row.Need)
+				case row.Event:
+					allowed = who.May(row.Need, syncproto.EventNo(event))
+				}
+				got := c.do(op.method, op.at(event), nil)
+				what := fmt.Sprintf("%s asks for %s of event %d: %d %s", role, op.OperationID, event, got.Status, got.Body)
+				switch {
+				case allowed:
+					require.NotContains(t, []int{http.StatusUnauthorized, http.StatusForbidden}, got.Status, what)
+				case role == staff.Nobody:
+					require.Equal(t, http.StatusUnauthorized, got.Status, what)
+				default:
+					require.Equal(t, http.StatusForbidden, got.Status, what)
+				}
+			}
+		}
+	}
+}
+
+// nasty are texts that a careless server takes for something else.
+func nasty() []string {
+	return []string{
+		"'; DROP TABLE event; --", `"><script>alert(1)</script>`, "\x00", "../../etc/passwd", "%00%n%s", strings.Repeat("a", 60_000), "\u202e", `{"$ne": 1}`,
+	}
+}
+
+// bodies are requests that no operation with a body takes, made of its schema: not an
+// object, without its parts, each part of a wrong type, and nasty texts in each text.
+func bodies(s *openapi3.Schema) []any {
+	out := []any{"", "{", "[]", "null", `"text"`, "17", `{"no such part": 1}`, strings.Repeat("[", 5000)}
+	whole := sample(s)
+	for name := range s.Properties {
+		for _, wrong := range []any{nil, []any{}, map[string]any{}, true, -1.5, "x"} {
+			out = append(out, with(whole, name, wrong))
+		}
+		if s.Properties[name].Value.Type.Is("string") {
+			for _, text := range nasty() {
+				out = append(out, with(whole, name, text))
+			}
+		}
+	}
+	return out
+}
+
+// sample is an object that a schema takes, as far as types go.
+func sample(s *openapi3.Schema) map[string]any {
+	out := map[string]any{}
+	for _, name := range s.Required {
+		p := s.Properties[name].Value
+		switch {
+		case len(p.Enum) > 0:
+			out[name] = p.Enum[0]
+		case p.Type.Is("string"):
+			out[name] = "text"
+		case p.Type.Is("integer"):
+			out[name] = 1
+		case p.Type.Is("array"):
+			out[name] = []any{}
+		}
+	}
+	return out
+}
+
+func with(whole map[string]any, name string, value any) map[string]any {
+	out := map[string]any{name: value}
+	for k, v := range whole {
+		if k != name {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+// Whatever is sent, the answer is in the envelope and never a fault of central's own.
+func TestBadRequestsAreRefusedEverywhere(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	boss := w.as(staff.Admin)
+	id, _ := w.fair(boss)
+	for _, op := range operations(t) {
+		if op.RequestBody == nil {
+			continue
+		}
+		schema := op.RequestBody.Value.Content.Get("application/json").Schema.Value
+		for _, body := range bodies(schema) {
+			got := boss.do(op.method, op.at(id), body)
+			require.Less(t, got.Status, 500, "%s of %.200v: %s", op.OperationID, body, got.Body)
+			require.Contains(t, got.Body, `"success":`, op.OperationID)
+			if text, raw := body.(string); raw {
+				require.GreaterOrEqual(t, got.Status, 400, "%s takes %.50q", op.OperationID, text)
+			}
+		}
+	}
+	var events int
+	require.NoError(t, w.pool.QueryRow(t.Context(), `SELECT count(*) FROM event WHERE name LIKE '%DROP%' OR status <> 'draft'`).Scan(&events))
+	require.GreaterOrEqual(t, events, 1, "the table is there")
+}

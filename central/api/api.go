@@ -1,0 +1,115 @@
+// Package api is central's REST API, /api/v1: what programs and other people's clients
+// use. openapi.yaml is the contract; the server's types and routes are generated from
+// it, requests are checked against it before anything else looks at them, and the tests
+// check the answers.
+//
+// A handler is decode, one call of a feature, render. Who may ask for an operation is
+// in one table (access.go).
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+
+	"gatehouse/central/checkin"
+	"gatehouse/central/programme"
+	"gatehouse/central/registration"
+	"gatehouse/central/staff"
+)
+
+// Config is what the API shows. Everything is required unless it says otherwise.
+type Config struct {
+	Staff        *staff.Service
+	Programme    *programme.Service
+	Registration *registration.Service
+	Desk         *checkin.Desk
+	// Touch is called when a change log has something to seal. Defaults to nothing.
+	Touch func(stream uuid.UUID)
+	// Logger defaults to slog.Default().
+	Logger *slog.Logger
+	// Now is the clock. Defaults to time.Now.
+	Now func() time.Time
+}
+
+// Server is the API.
+type Server struct {
+	cfg        Config
+	operations operations
+	accesses   map[string]access
+	document   []byte // as JSON
+}
+
+// New makes the API; an error is a mistake in the document.
+func New(ctx context.Context, cfg Config) (*Server, error) {
+	if cfg.Staff == nil || cfg.Programme == nil || cfg.Registration == nil || cfg.Desk == nil {
+		return nil, errors.New("new api: staff, programme, registration and desk are required")
+	}
+	if cfg.Touch == nil {
+		cfg.Touch = func(uuid.UUID) {}
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	doc, err := Document(ctx)
+	if err != nil {
+		return nil, err
+	}
+	body, err := json.Marshal(doc)
+	if err != nil {
+		return nil, fmt.Errorf("OpenAPI document: %w", err)
+	}
+	return &Server{cfg: cfg, operations: operationsOf(doc), accesses: accesses(), document: body}, nil
+}
+
+// BodyBytesMax is the largest body of a request.
+const BodyBytesMax = 512 << 10
+
+// Mount puts the API on e.
+func (s *Server) Mount(e *echo.Echo) {
+	g := e.Group(Prefix, envelope(s.cfg.Logger, translate), bodyLimit, s.authenticate, s.authorise, s.operations.validate)
+	RegisterHandlers(g, NewStrictHandler(handlers{authOps{s}, eventOps{s}, attendeeOps{s}}, nil))
+	g.GET("/openapi.json", func(c echo.Context) error {
+		return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, s.document)
+	})
+	g.RouteNotFound("/*", s.nothingHere)
+}
+
+// nothingHere answers for a path or a method that the document does not have.
+func (s *Server) nothingHere(c echo.Context) error {
+	allowed := s.operations.methods(c.Request().URL.Path)
+	if len(allowed) == 0 {
+		return refuse(http.StatusNotFound, CodeNotFound, "There is nothing at this path.")
+	}
+	r := refuse(http.StatusMethodNotAllowed, CodeMethod, "This path does not take that method.")
+	r.Header = http.Header{"Allow": {strings.Join(allowed, ", ")}}
+	return r
+}
+
+// bodyLimit bounds what is read of a request, whatever its headers say.
+func bodyLimit(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		c.Request().Body = http.MaxBytesReader(c.Response(), c.Request().Body, BodyBytesMax)
+		return next(c)
+	}
+}
+
+// handlers are the operations, by what they are about.
+type handlers struct {
+	authOps
+	eventOps
+	attendeeOps
+}
+
+var _ StrictServerInterface = handlers{}

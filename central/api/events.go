@@ -1,0 +1,243 @@
+package api
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"gatehouse/central/programme"
+	"gatehouse/central/staff"
+	"gatehouse/syncproto"
+)
+
+// eventOps are the operations on events.
+type eventOps struct{ s *Server }
+
+// ListEvents implements StrictServerInterface.
+func (o eventOps) ListEvents(ctx context.Context, r ListEventsRequestObject) (ListEventsResponseObject, error) {
+	q, err := eventQuery(staff.FromContext(ctx), &r.Params)
+	if err != nil {
+		return nil, err
+	}
+	events, next, err := o.s.cfg.Programme.List(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	out := ListEvents200JSONResponse{Success: true, Message: "Here are the events.", Data: make([]Event, 0, len(events))}
+	for i := range events {
+		d, err := o.s.cfg.Programme.Detail(ctx, events[i].No)
+		if err != nil {
+			return nil, err
+		}
+		out.Data = append(out.Data, eventOf(&d))
+	}
+	if next != nil {
+		text := sealCursor(next)
+		out.Next = &text
+	}
+	return out, nil
+}
+
+// eventQuery is what a list asks for. Drafts are for those who may change events.
+func eventQuery(who staff.Principal, p *ListEventsParams) (programme.EventQuery, error) {
+	q := programme.EventQuery{Limit: orElse(p.Limit, 0), Category: orElse(p.Category, ""), Venue: int64(orElse(p.Venue, 0)), Text: orElse(p.Q, "")}
+	q.From, q.Until = orElse(p.From, time.Time{}), orElse(p.Until, time.Time{})
+	if p.Status != nil {
+		for _, s := range *p.Status {
+			q.Statuses = append(q.Statuses, programme.Status(s))
+		}
+	}
+	if !who.May(staff.EventCreate, 0) { // and not only for some events
+		q.Statuses = public(q.Statuses)
+	}
+	if p.Cursor == nil {
+		return q, nil
+	}
+	after, err := openCursor(*p.Cursor)
+	if err != nil {
+		return q, refuse(http.StatusBadRequest, CodeBadRequest, "The request is not as it should be.").field("cursor", "is none of this list")
+	}
+	q.After = after
+	return q, nil
+}
+
+// public leaves out what only its organisers see; of nothing it makes all the others.
+func public(wanted []programme.Status) []programme.Status {
+	all := []programme.Status{programme.Published, programme.Live, programme.Completed}
+	if len(wanted) == 0 {
+		return all
+	}
+	out := []programme.Status{"none"} // of the empty list the programme makes all
+	for _, s := range wanted {
+		if s != programme.Draft {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// GetEvent implements StrictServerInterface.
+func (o eventOps) GetEvent(ctx context.Context, r GetEventRequestObject) (GetEventResponseObject, error) {
+	d, err := o.s.cfg.Programme.Detail(ctx, syncproto.EventNo(r.Id))
+	if err != nil {
+		return nil, err
+	}
+	if d.Status == programme.Draft && !staff.FromContext(ctx).May(staff.EventWrite, d.No) {
+		return nil, programme.ErrNoEvent
+	}
+	return GetEvent200JSONResponse{Headers: GetEvent200ResponseHeaders{ETag: new(tag(d.Rev))}, Body: eventAnswer(&d, "Here is the event.")}, nil
+}
+
+// CreateEvent implements StrictServerInterface.
+func (o eventOps) CreateEvent(ctx context.Context, r CreateEventRequestObject) (CreateEventResponseObject, error) {
+	plan, err := newPlan(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	e, err := o.s.cfg.Programme.CreatePlan(ctx, plan)
+	if err != nil {
+		return nil, err
+	}
+	d, err := o.s.cfg.Programme.Detail(ctx, e.No)
+	if err != nil {
+		return nil, err
+	}
+	return CreateEvent201JSONResponse{Headers: CreateEvent201ResponseHeaders{ETag: new(tag(d.Rev))}, Body: eventAnswer(&d, "The event is a draft.")}, nil
+}
+
+// UpdateEvent implements StrictServerInterface.
+func (o eventOps) UpdateEvent(ctx context.Context, r UpdateEventRequestObject) (UpdateEventResponseObject, error) {
+	rev, err := revOf(r.Params.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	no := syncproto.EventNo(r.Id)
+	before, err := o.s.cfg.Programme.Detail(ctx, no)
+	if err != nil {
+		return nil, err
+	}
+	in, err := changed(&before, r.Body)
+	if err != nil {
+		return nil, err
+	}
+	if rev == 0 {
+		rev = before.Rev // what is not in the body stays as it was read
+	}
+	if _, err := o.s.cfg.Programme.Update(ctx, no, rev, in); err != nil {
+		return nil, err
+	}
+	d, err := o.s.cfg.Programme.Detail(ctx, no)
+	if err != nil {
+		return nil, err
+	}
+	o.s.cfg.Touch(d.Stream)
+	return UpdateEvent200JSONResponse{Headers: UpdateEvent200ResponseHeaders{ETag: new(tag(d.Rev))}, Body: eventAnswer(&d, "The event is changed.")}, nil
+}
+
+// DeleteEvent implements StrictServerInterface.
+func (o eventOps) DeleteEvent(ctx context.Context, r DeleteEventRequestObject) (DeleteEventResponseObject, error) {
+	rev, err := revOf(r.Params.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.s.cfg.Programme.Delete(ctx, syncproto.EventNo(r.Id), rev); err != nil {
+		return nil, err
+	}
+	return DeleteEvent200JSONResponse{Success: true, Message: "The event is deleted."}, nil
+}
+
+// SetEventStatus implements StrictServerInterface.
+func (o eventOps) SetEventStatus(ctx context.Context, r SetEventStatusRequestObject) (SetEventStatusResponseObject, error) {
+	rev, err := revOf(r.Params.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	no := syncproto.EventNo(r.Id)
+	if _, err := o.s.cfg.Programme.Step(ctx, no, rev, programme.Status(r.Body.Status)); err != nil {
+		return nil, err
+	}
+	d, err := o.s.cfg.Programme.Detail(ctx, no)
+	if err != nil {
+		return nil, err
+	}
+	o.s.cfg.Touch(d.Stream)
+	answer := eventAnswer(&d, fmt.Sprintf("The event is %s.", d.Status))
+	return SetEventStatus200JSONResponse{Headers: SetEventStatus200ResponseHeaders{ETag: new(tag(d.Rev))}, Body: answer}, nil
+}
+
+// revOf is the revision that If-Match names; 0 where it names none, or any.
+func revOf(match *string) (int64, error) {
+	if match == nil || strings.TrimSpace(*match) == "*" {
+		return 0, nil
+	}
+	rev, err := strconv.ParseInt(strings.Trim(strings.TrimSpace(*match), `"`), 10, 64)
+	if err != nil || rev < 1 {
+		return 0, refuse(http.StatusPreconditionFailed, CodeStale, "If-Match has to be the ETag of the version that was read.")
+	}
+	return rev, nil
+}
+
+// cursorOfEvents is a cursor's text.
+type cursorOfEvents struct {
+	At int64             `json:"t,omitempty"` // Unix ms; 0 for an event without a beginning
+	No syncproto.EventNo `json:"n"`
+}
+
+func sealCursor(c *programme.EventCursor) string {
+	out := cursorOfEvents{No: c.No}
+	if !c.StartsAt.IsZero() {
+		out.At = c.StartsAt.UnixMilli()
+	}
+	body, err := json.Marshal(out)
+	if err != nil {
+		panic("a cursor is plain data: " + err.Error())
+	}
+	return base64.RawURLEncoding.EncodeToString(body)
+}
+
+func openCursor(text string) (*programme.EventCursor, error) {
+	body, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return nil, err
+	}
+	var in cursorOfEvents
+	if err := json.Unmarshal(body, &in); err != nil {
+		return nil, err
+	}
+	out := &programme.EventCursor{No: in.No}
+	if in.At != 0 {
+		out.StartsAt = time.UnixMilli(in.At).UTC()
+	}
+	return out, nil
+}
+
+// orElse is what p points to, or a default.
+func orElse[T any](p *T, other T) T {
+	if p == nil {
+		return other
+	}
+	return *p
+}
+
+// orNil points to v; nil for the zero value.
+func orNil[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+// timeOrNil points to a time, nil for none.
+func timeOrNil(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}

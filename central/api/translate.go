@@ -1,0 +1,137 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"gatehouse/central/checkin"
+	"gatehouse/central/programme"
+	"gatehouse/central/registration"
+	"gatehouse/central/staff"
+)
+
+// translate says what an error of a feature means to the caller; nil for one that is
+// not the caller's.
+func translate(err error) *Refusal {
+	for _, of := range []func(error) *Refusal{ofProgramme, ofStaff, ofRegistration, ofCheckin} {
+		if r := of(err); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+func ofProgramme(err error) *Refusal {
+	var (
+		invalid  *programme.InvalidError
+		stale    *programme.StaleError
+		step     *programme.StepError
+		inUse    *programme.InUseError
+		conflict *programme.ConflictError
+	)
+	switch {
+	case errors.As(err, &invalid):
+		r := refuse(http.StatusUnprocessableEntity, CodeInvalid, "Some of it is not acceptable.")
+		for _, p := range invalid.Problems {
+			r.add(p.Field, p.What)
+		}
+		return r
+	case errors.As(err, &stale):
+		r := refuse(http.StatusPreconditionFailed, CodeStale, "%s", sentence(stale.Error()))
+		r.Header = http.Header{"Etag": {tag(stale.Current)}}
+		return r
+	case errors.As(err, &step):
+		return refuse(http.StatusConflict, CodeIllegalStep, "%s", sentence(step.Error()))
+	case errors.As(err, &inUse):
+		return refuse(http.StatusConflict, CodeInUse, "%s", sentence(inUse.Error()))
+	case errors.As(err, &conflict):
+		return refuse(http.StatusConflict, CodeSessionConflict, "%s", sentence(conflict.Error()))
+	case errors.Is(err, programme.ErrNotFound):
+		return refuse(http.StatusNotFound, CodeNotFound, "There is no such thing.")
+	}
+	return nil
+}
+
+func ofStaff(err error) *Refusal {
+	var input *staff.InputError
+	var locked *staff.LockedError
+	switch {
+	case errors.As(err, &input):
+		return refuse(http.StatusUnprocessableEntity, CodeInvalid, "Some of it is not acceptable.").field(input.Field, input.Message)
+	case errors.As(err, &locked):
+		r := refuse(http.StatusTooManyRequests, CodeLocked, "%s", sentence(locked.Error()))
+		r.Header = retryAfter(int(locked.Retry.Seconds()) + 1)
+		return r
+	case errors.Is(err, staff.ErrFactorRequired):
+		return refuse(http.StatusUnauthorized, CodeFactorRequired, "%s", sentence(staff.ErrFactorRequired.Error()))
+	case errors.Is(err, staff.ErrSignIn):
+		return refuse(http.StatusUnauthorized, CodeCredentials, "%s", sentence(staff.ErrSignIn.Error()))
+	case errors.Is(err, staff.ErrToken):
+		return refuse(http.StatusUnauthorized, CodeUnauthenticated, "The token is not valid, or not any more. Sign in again.")
+	case errors.Is(err, staff.ErrForbidden):
+		return refuse(http.StatusForbidden, CodeForbidden, "You may not do that.")
+	case errors.Is(err, staff.ErrChanged):
+		return refuse(http.StatusPreconditionFailed, CodeStale, "%s", sentence(staff.ErrChanged.Error()))
+	case errors.Is(err, staff.ErrNoAccount):
+		return refuse(http.StatusNotFound, CodeNotFound, "There is no such account.")
+	case errors.Is(err, staff.ErrEmailTaken), errors.Is(err, staff.ErrLastAdmin), errors.Is(err, staff.ErrTooMany), errors.Is(err, staff.ErrFactorExists):
+		return refuse(http.StatusConflict, CodeConflict, "%s", sentence(root(err).Error()))
+	case errors.Is(err, staff.ErrBusy):
+		r := refuse(http.StatusServiceUnavailable, CodeBusy, "%s", sentence(staff.ErrBusy.Error()))
+		r.Header = retryAfter(1)
+		return r
+	}
+	return nil
+}
+
+func ofRegistration(err error) *Refusal {
+	switch {
+	case errors.Is(err, registration.ErrSoldOut):
+		return refuse(http.StatusConflict, CodeSoldOut, "There are not as many tickets left.")
+	case errors.Is(err, registration.ErrNoType):
+		return refuse(http.StatusUnprocessableEntity, CodeInvalid, "Some of it is not acceptable.").field("ticket_type", "the event has no such ticket type")
+	case errors.Is(err, registration.ErrClosed), errors.Is(err, registration.ErrNotSold):
+		return refuse(http.StatusConflict, CodeNotOnSale, "%s", sentence(root(err).Error()))
+	case errors.Is(err, registration.ErrCosts):
+		return refuse(http.StatusPaymentRequired, CodePaymentRequired, "A ticket of this type has to be paid for.")
+	}
+	return nil
+}
+
+func ofCheckin(err error) *Refusal {
+	switch {
+	case errors.Is(err, checkin.ErrKeyReused):
+		return refuse(http.StatusUnprocessableEntity, CodeKeyReused, "%s", sentence(checkin.ErrKeyReused.Error()))
+	case errors.Is(err, checkin.ErrBadRequest), errors.Is(err, checkin.ErrTooMany):
+		return refuse(http.StatusUnprocessableEntity, CodeInvalid, "%s", sentence(err.Error()))
+	}
+	return nil
+}
+
+// root is the innermost error, which is the one with the sentence.
+func root(err error) error {
+	for {
+		next := errors.Unwrap(err)
+		if next == nil {
+			return err
+		}
+		err = next
+	}
+}
+
+// sentence makes an error's text a sentence.
+func sentence(text string) string {
+	if text == "" {
+		return text
+	}
+	text = strings.ToUpper(text[:1]) + text[1:]
+	if !strings.HasSuffix(text, ".") {
+		text += "."
+	}
+	return text
+}
+
+// tag is a revision as an entity tag (RFC 9110, 8.8.3).
+func tag(rev int64) string { return fmt.Sprintf("%q", fmt.Sprint(rev)) }

@@ -1,0 +1,57 @@
+package central
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+
+	"gatehouse/central/checkin"
+	"gatehouse/central/fleet"
+	"gatehouse/central/programme"
+	"gatehouse/central/registration"
+	"gatehouse/central/ticket"
+	"gatehouse/syncproto"
+)
+
+// desk is what check-ins at central go by.
+func (c *Central) desk(p *parts) checkin.DeskConfig {
+	gates := fleet.NewOwnGates(p.fleet)
+	return checkin.DeskConfig{
+		Pool: p.checkin.Pool, Rules: p.checkin.Rules, Touch: p.checkin.Touch,
+		OwnGate: func(ctx context.Context, event syncproto.EventNo) (checkin.Own, error) {
+			own, err := gates.Of(ctx, event)
+			return checkin.Own(own), err
+		},
+		HashKey: func(ctx context.Context, event syncproto.EventNo) ([]byte, error) {
+			key, err := c.Programme.HashKey(ctx, event)
+			if errors.Is(err, programme.ErrNoEvent) {
+				return nil, nil
+			}
+			return key, err
+		},
+		TicketKey: func(ctx context.Context, kid syncproto.KeyID) (ed25519.PublicKey, error) {
+			trust, err := c.Keys.Trust(ctx)
+			if err != nil {
+				return nil, err
+			}
+			if key := trust.Key(syncproto.PurposeTicket, kid); key != nil {
+				return key.Public, nil
+			}
+			return nil, nil
+		},
+	}
+}
+
+// orders is what registration goes by.
+func (c *Central) orders(p *parts) registration.Config {
+	return registration.Config{
+		Pool: p.tickets.Pool, Issuer: ticket.NewIssuer(c.Tickets), Touch: c.Roster.Touch,
+		Offer: func(ctx context.Context, event syncproto.EventNo, typ string) (registration.Offer, error) {
+			offer, err := c.Programme.Types.Offer(ctx, event, typ)
+			if errors.Is(err, programme.ErrNoType) {
+				return registration.Offer{}, registration.ErrNoType
+			}
+			return registration.Offer(offer), err
+		},
+	}
+}
