@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -280,6 +281,10 @@ func (s *Zones) write(ctx context.Context, verb string, event syncproto.EventNo,
 }
 
 func zoneEntry(verb string, event syncproto.EventNo, name string) deed {
+	for len(name) > IDMax {
+		_, last := utf8.DecodeLastRuneInString(name)
+		name = name[:len(name)-last]
+	}
 	return deed{Action: "zone." + verb, Kind: "zone", ID: name, Event: event}
 }
 

@@ -22,6 +22,10 @@ type deed struct {
 	Event  syncproto.EventNo // that it belongs to; 0: none
 }
 
+// IDMax bounds how an audit is told what a write is about, in bytes. The name of a zone
+// that is longer is cut; the whole of it is in what was before or after.
+const IDMax = 200
+
 // Audit is told of every write within its transaction; its error undoes the write. A
 // transaction may be run again, so that it must do nothing that rolling back does not
 // undo.

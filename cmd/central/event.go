@@ -62,7 +62,7 @@ that cannot reach central admits on what it knows itself.`,
 				return err
 			}
 			return a.with(c.Context(), &w, func(s *session) error {
-				event, err := s.Programme.Create(c.Context(), spec)
+				event, err := s.Programme.Create(acting(c.Context()), spec)
 				if err != nil {
 					return err
 				}

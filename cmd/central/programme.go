@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatehouse/central/programme"
+	"gatehouse/central/staff"
 	"gatehouse/syncproto"
 )
 
@@ -26,6 +28,9 @@ type eventLine struct {
 	Venue    string            `json:"venue,omitempty"`
 	Category string            `json:"category,omitempty"`
 }
+
+// acting says in the audit log that it was a command.
+func acting(ctx context.Context) context.Context { return staff.NewContext(ctx, staff.CommandLine()) }
 
 func eventListCommand(a *app) *cobra.Command {
 	var (
@@ -105,7 +110,7 @@ places, is not published before that is put right.`,
 				return misused("%q is no status; it is one of %s", args[0], strings.Join(words, ", "))
 			}
 			return a.with(c.Context(), &w, func(s *session) error {
-				if _, err := s.Programme.Step(c.Context(), event.no(), 0, to); err != nil {
+				if _, err := s.Programme.Step(acting(c.Context()), event.no(), 0, to); err != nil {
 					return err
 				}
 				a.publish(c.Context(), s, event.no())
@@ -169,7 +174,7 @@ event is a new one, with a number, tickets and gates of its own.`,
 				return err
 			}
 			return a.with(c.Context(), &w, func(s *session) error {
-				event, err := s.Programme.Import(c.Context(), document)
+				event, err := s.Programme.Import(acting(c.Context()), document)
 				if err != nil {
 					return err
 				}

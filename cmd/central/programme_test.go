@@ -14,7 +14,8 @@ import (
 
 func TestAProgrammeGoesFromOneCentralToAnother(t *testing.T) {
 	t.Parallel()
-	one, two := []string{"--database-url", pgtest.Empty(t)}, []string{"--database-url", pgtest.Empty(t)}
+	url := pgtest.Empty(t)
+	one, two := []string{"--database-url", url}, []string{"--database-url", pgtest.Empty(t)}
 	with := func(w []string, args ...string) []string { return append(args, w...) }
 	festival := filepath.Join("..", "..", "central", "programme", "testdata", "festival.json")
 	want, err := os.ReadFile(festival)
@@ -38,6 +39,12 @@ func TestAProgrammeGoesFromOneCentralToAnother(t *testing.T) {
 	require.Empty(t, must(t, with(one, "event", "status", "--event", "2", "published")...))
 	require.Empty(t, must(t, with(one, "event", "status", "--event", "2", "live")...))
 	require.Contains(t, must(t, with(one, "event", "list")...), "2      live ")
+
+	var actions []string
+	require.NoError(t, pgtest.Pool(t, url).QueryRow(t.Context(), `
+		SELECT array_agg(action || ' ' || subject_id ORDER BY id) FROM audit_log
+		WHERE actor_kind = 'command_line' AND subject_kind = 'event' AND after IS NOT NULL`).Scan(&actions))
+	require.Equal(t, []string{"event.create 1", "event.create 2", "event.step 2", "event.step 2"}, actions)
 
 	bad := file(t, "bad.json", strings.Replace(printed, `"timezone": "Europe/Berlin"`, `"timezone": "Berlin"`, 1))
 	for args, want := range map[string]string{
