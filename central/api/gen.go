@@ -450,11 +450,6 @@ type UpdateProfileParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
-// RegisterParams defines parameters for Register.
-type RegisterParams struct {
-	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
-}
-
 // ListEventsParams defines parameters for ListEvents.
 type ListEventsParams struct {
 	// Status One or more
@@ -472,11 +467,6 @@ type ListEventsParams struct {
 	Q      *string `form:"q,omitempty" json:"q,omitempty"`
 	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
-}
-
-// CreateEventParams defines parameters for CreateEvent.
-type CreateEventParams struct {
-	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // DeleteEventParams defines parameters for DeleteEvent.
@@ -545,7 +535,7 @@ type ServerInterface interface {
 	UpdateProfile(ctx echo.Context, params UpdateProfileParams) error
 	// Register Make an account, take a ticket, or both
 	// (POST /attendees/register)
-	Register(ctx echo.Context, params RegisterParams) error
+	Register(ctx echo.Context) error
 	// Login Sign in with e-mail and password
 	// (POST /auth/login)
 	Login(ctx echo.Context) error
@@ -560,7 +550,7 @@ type ServerInterface interface {
 	ListEvents(ctx echo.Context, params ListEventsParams) error
 	// CreateEvent Make a draft
 	// (POST /events)
-	CreateEvent(ctx echo.Context, params CreateEventParams) error
+	CreateEvent(ctx echo.Context) error
 	// DeleteEvent Delete a draft that has no tickets
 	// (DELETE /events/{id})
 	DeleteEvent(ctx echo.Context, id EventID, params DeleteEventParams) error
@@ -680,28 +670,8 @@ func (w *ServerInterfaceWrapper) UpdateProfile(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) Register(ctx echo.Context) error {
 	var err error
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params RegisterParams
-
-	headers := ctx.Request().Header
-	// ------------- Optional header parameter "Idempotency-Key" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
-		var IdempotencyKey IdempotencyKey
-		n := len(valueList)
-		if n != 1 {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
-		}
-
-		params.IdempotencyKey = &IdempotencyKey
-	}
-
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.Register(ctx, params)
+	err = w.Handler.Register(ctx)
 	return err
 }
 
@@ -803,28 +773,8 @@ func (w *ServerInterfaceWrapper) ListEvents(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) CreateEvent(ctx echo.Context) error {
 	var err error
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params CreateEventParams
-
-	headers := ctx.Request().Header
-	// ------------- Optional header parameter "Idempotency-Key" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
-		var IdempotencyKey IdempotencyKey
-		n := len(valueList)
-		if n != 1 {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
-		}
-
-		params.IdempotencyKey = &IdempotencyKey
-	}
-
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.CreateEvent(ctx, params)
+	err = w.Handler.CreateEvent(ctx)
 	return err
 }
 
@@ -1197,8 +1147,7 @@ func (response UpdateProfiledefaultJSONResponse) VisitUpdateProfileResponse(w ht
 }
 
 type RegisterRequestObject struct {
-	Params RegisterParams
-	Body   *RegisterJSONRequestBody
+	Body *RegisterJSONRequestBody
 }
 
 type RegisterResponseObject interface {
@@ -1393,8 +1342,7 @@ func (response ListEventsdefaultJSONResponse) VisitListEventsResponse(w http.Res
 }
 
 type CreateEventRequestObject struct {
-	Params CreateEventParams
-	Body   *CreateEventJSONRequestBody
+	Body *CreateEventJSONRequestBody
 }
 
 type CreateEventResponseObject interface {
@@ -1859,10 +1807,8 @@ func (sh *strictHandler) UpdateProfile(ctx echo.Context, params UpdateProfilePar
 }
 
 // Register operation middleware
-func (sh *strictHandler) Register(ctx echo.Context, params RegisterParams) error {
+func (sh *strictHandler) Register(ctx echo.Context) error {
 	var request RegisterRequestObject
-
-	request.Params = params
 
 	var body RegisterJSONRequestBody
 	var err error
@@ -2070,10 +2016,8 @@ func (sh *strictHandler) ListEvents(ctx echo.Context, params ListEventsParams) e
 }
 
 // CreateEvent operation middleware
-func (sh *strictHandler) CreateEvent(ctx echo.Context, params CreateEventParams) error {
+func (sh *strictHandler) CreateEvent(ctx echo.Context) error {
 	var request CreateEventRequestObject
-
-	request.Params = params
 
 	var body CreateEventJSONRequestBody
 	var err error
