@@ -27,6 +27,7 @@ func features() map[string][]string {
 		"notify":       nil,
 		"media":        nil,
 		"report":       nil,
+		"replay":       nil,
 	}
 }
 

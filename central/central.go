@@ -20,6 +20,7 @@ import (
 	"gatehouse/central/pg"
 	"gatehouse/central/programme"
 	"gatehouse/central/registration"
+	"gatehouse/central/replay"
 	"gatehouse/central/roster"
 	"gatehouse/central/staff"
 	"gatehouse/central/ticket"
@@ -51,8 +52,9 @@ type Central struct {
 	WalkUp    *walkup.Service
 	Findings  *finding.Service
 	Staff     *staff.Service
-	// Registration takes orders.
+	// Registration takes orders, Replay remembers requests.
 	Registration *registration.Service
+	Replay       *replay.Service
 
 	logger  *slog.Logger
 	ping    func(ctx context.Context) error
@@ -166,7 +168,10 @@ func (c *Central) build(ctx context.Context, cfg Config, p *parts) (err error) {
 	if c.Findings, err = finding.New(p.findings); err != nil {
 		return err
 	}
-	c.Registration, err = registration.New(c.orders(p))
+	if c.Registration, err = registration.New(c.orders(p)); err != nil {
+		return err
+	}
+	c.Replay, err = replay.New(replay.Config{Pool: p.tickets.Pool})
 	return err
 }
 

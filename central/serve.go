@@ -139,7 +139,7 @@ func (c *Central) surfaces(workers []*worker) (http.Handler, error) {
 		return nil, err
 	}
 	rest, err := api.New(context.Background(), api.Config{
-		Staff: c.Staff, Programme: c.Programme, Registration: c.Registration, Desk: c.Desk, Touch: c.Roster.Touch, Logger: c.logger,
+		Staff: c.Staff, Programme: c.Programme, Registration: c.Registration, Desk: c.Desk, Replay: c.Replay, Touch: c.Roster.Touch, Logger: c.logger,
 	})
 	if err != nil {
 		return nil, err

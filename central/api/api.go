@@ -23,6 +23,7 @@ import (
 	"gatehouse/central/checkin"
 	"gatehouse/central/programme"
 	"gatehouse/central/registration"
+	"gatehouse/central/replay"
 	"gatehouse/central/staff"
 )
 
@@ -32,6 +33,7 @@ type Config struct {
 	Programme    *programme.Service
 	Registration *registration.Service
 	Desk         *checkin.Desk
+	Replay       *replay.Service
 	// Touch is called when a change log has something to seal. Defaults to nothing.
 	Touch func(stream uuid.UUID)
 	// Logger defaults to slog.Default().
@@ -50,8 +52,8 @@ type Server struct {
 
 // New makes the API; an error is a mistake in the document.
 func New(ctx context.Context, cfg Config) (*Server, error) {
-	if cfg.Staff == nil || cfg.Programme == nil || cfg.Registration == nil || cfg.Desk == nil {
-		return nil, errors.New("new api: staff, programme, registration and desk are required")
+	if cfg.Staff == nil || cfg.Programme == nil || cfg.Registration == nil || cfg.Desk == nil || cfg.Replay == nil {
+		return nil, errors.New("new api: staff, programme, registration, desk and replay are required")
 	}
 	if cfg.Touch == nil {
 		cfg.Touch = func(uuid.UUID) {}
@@ -78,7 +80,7 @@ const BodyBytesMax = 512 << 10
 
 // Mount puts the API on e.
 func (s *Server) Mount(e *echo.Echo) {
-	g := e.Group(Prefix, envelope(s.cfg.Logger, translate), bodyLimit, s.authenticate, s.authorise, s.operations.validate)
+	g := e.Group(Prefix, envelope(s.cfg.Logger, translate), bodyLimit, s.authenticate, s.authorise, s.operations.validate, s.once)
 	RegisterHandlers(g, NewStrictHandler(handlers{authOps{s}, eventOps{s}, attendeeOps{s}}, nil))
 	g.GET("/openapi.json", func(c echo.Context) error {
 		return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, s.document)

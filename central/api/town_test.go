@@ -27,6 +27,7 @@ import (
 	"gatehouse/central/pgtest"
 	"gatehouse/central/programme"
 	"gatehouse/central/registration"
+	"gatehouse/central/replay"
 	"gatehouse/central/roster"
 	"gatehouse/central/staff"
 	"gatehouse/central/ticket"
@@ -114,7 +115,9 @@ func (w *town) desk(keys *fleet.Keys) *checkin.Desk {
 func (w *town) serve(orders *registration.Service, desk *checkin.Desk) {
 	w.t.Helper()
 	logger := slog.New(slog.DiscardHandler)
-	server, err := api.New(w.t.Context(), api.Config{Staff: w.staff, Programme: w.prog, Registration: orders, Desk: desk, Logger: logger})
+	again, err := replay.New(replay.Config{Pool: w.pool})
+	require.NoError(w.t, err)
+	server, err := api.New(w.t.Context(), api.Config{Staff: w.staff, Programme: w.prog, Registration: orders, Desk: desk, Replay: again, Logger: logger})
 	require.NoError(w.t, err)
 	e, err := web.New(web.Config{Logger: logger, Registry: prometheus.NewRegistry(), Ready: func(context.Context) error { return nil }})
 	require.NoError(w.t, err)
