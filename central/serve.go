@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -39,6 +40,10 @@ type ServeConfig struct {
 	// PublicURL is what gates are told to reach this central by; empty leaves it
 	// to their operators.
 	PublicURL string
+	// TrustedProxies are the networks of proxies whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
+	// RateLimit is how many API requests a minute somebody may make; 0 is no limit.
+	RateLimit int
 	// Background are further workers to supervise, by name. Defaults to none.
 	Background map[string]func(ctx context.Context) error
 	// OnReady is called once requests are served and the workers run. Defaults to
@@ -58,7 +63,7 @@ func (c *Central) Serve(ctx context.Context, cfg ServeConfig) error {
 	for name, run := range cfg.Background {
 		workers = append(workers, &worker{name: name, run: run})
 	}
-	handler, err := c.surfaces(workers)
+	handler, err := c.surfaces(workers, &cfg)
 	if err != nil {
 		return errors.Join(err, cfg.Listener.Close())
 	}
@@ -113,7 +118,7 @@ func serveHTTP(ctx context.Context, stopWork func(), cfg ServeConfig, handler ht
 }
 
 // surfaces mounts everything that answers requests.
-func (c *Central) surfaces(workers []*worker) (http.Handler, error) {
+func (c *Central) surfaces(workers []*worker, cfg *ServeConfig) (http.Handler, error) {
 	registry := prometheus.NewRegistry()
 	if err := c.registerState(registry, workers); err != nil {
 		return nil, err
@@ -132,14 +137,15 @@ func (c *Central) surfaces(workers []*worker) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := web.New(web.Config{Logger: c.logger, Registry: registry, Ready: func(ctx context.Context) error {
+	e, err := web.New(web.Config{Logger: c.logger, Registry: registry, TrustedProxies: cfg.TrustedProxies, Ready: func(ctx context.Context) error {
 		return c.ready(ctx, workers)
 	}})
 	if err != nil {
 		return nil, err
 	}
 	rest, err := api.New(context.Background(), api.Config{
-		Staff: c.Staff, Programme: c.Programme, Registration: c.Registration, Desk: c.Desk, Replay: c.Replay, Touch: c.Roster.Touch, Logger: c.logger,
+		Staff: c.Staff, Programme: c.Programme, Registration: c.Registration, Desk: c.Desk, Replay: c.Replay, Touch: c.Roster.Touch, RateLimit: cfg.RateLimit,
+		Logger: c.logger,
 	})
 	if err != nil {
 		return nil, err

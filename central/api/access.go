@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -57,7 +58,7 @@ func (s *Server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 				who, err = s.cfg.Staff.SignIns.ByAccess(c.Request().Context(), token, from)
 			}
 			if err != nil {
-				return err
+				return errors.Join(err, s.count(c, keyOwner(staff.Principal{Origin: from})))
 			}
 		}
 		c.SetRequest(c.Request().WithContext(staff.NewContext(c.Request().Context(), who)))

@@ -38,6 +38,8 @@ type Config struct {
 	Touch func(stream uuid.UUID)
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
+	// RateLimit is how many requests a minute somebody may make; 0 is no limit.
+	RateLimit int
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
 }
@@ -48,6 +50,7 @@ type Server struct {
 	operations operations
 	accesses   map[string]access
 	document   []byte // as JSON
+	limiter    *limiter
 }
 
 // New makes the API; an error is a mistake in the document.
@@ -72,7 +75,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("OpenAPI document: %w", err)
 	}
-	return &Server{cfg: cfg, operations: operationsOf(doc), accesses: accesses(), document: body}, nil
+	return &Server{cfg: cfg, operations: operationsOf(doc), accesses: accesses(), document: body, limiter: newLimiter(cfg.RateLimit, cfg.Now)}, nil
 }
 
 // BodyBytesMax is the largest body of a request.
@@ -80,7 +83,7 @@ const BodyBytesMax = 512 << 10
 
 // Mount puts the API on e.
 func (s *Server) Mount(e *echo.Echo) {
-	g := e.Group(Prefix, envelope(s.cfg.Logger, translate), bodyLimit, s.authenticate, s.authorise, s.operations.validate, s.once)
+	g := e.Group(Prefix, envelope(s.cfg.Logger, translate), bodyLimit, s.authenticate, s.limit, s.authorise, s.operations.validate, s.once)
 	RegisterHandlers(g, NewStrictHandler(handlers{authOps{s}, eventOps{s}, attendeeOps{s}}, nil))
 	g.GET("/openapi.json", func(c echo.Context) error {
 		return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, s.document)

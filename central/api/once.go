@@ -67,7 +67,7 @@ func (s *Server) once(next echo.HandlerFunc) echo.HandlerFunc {
 // at one address, who also have to send the very same request.
 func keyOwner(who staff.Principal) string {
 	if who.Kind == "" {
-		return "visitor " + who.Origin.Address.String()
+		return "visitor " + site(who.Origin.Address)
 	}
 	return fmt.Sprintf("%s %s", who.Kind, who.ID)
 }

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -30,4 +31,23 @@ func TestWhatCreatesIsDoneOnceWithAKey(t *testing.T) {
 	w.anybody().do("POST", "/attendees/register", wants(id, "day"), "Idempotency-Key", "k4").refused(409, api.CodeSoldOut)
 	w.anybody().do("POST", "/attendees/register", wants(id, "day"), "Idempotency-Key", "k4").refused(409, api.CodeSoldOut)
 	require.NotEqual(t, 201, w.anybody().do("POST", "/attendees/register", wants(id, "day"), "Idempotency-Key", "").Status, "an empty key is none")
+}
+
+// Who asks too often is told when to come again; others are not held up by him, and a
+// token that is none counts for its address.
+func TestWhoAsksTooOftenIsToldToWait(t *testing.T) {
+	t.Parallel()
+	w := setup(t, func(c *api.Config) { c.RateLimit = 3 })
+	boss := w.as(staff.Admin)
+	for left := range 3 {
+		got := w.anybody().do("GET", "/events", nil)
+		require.Equal(t, fmt.Sprint(2-left), got.Header.Get("RateLimit-Remaining"))
+		require.Equal(t, "3", got.Header.Get("RateLimit-Limit"))
+	}
+	over := w.anybody().do("GET", "/events", nil)
+	over.refused(429, api.CodeRateLimited)
+	require.NotEmpty(t, over.Header.Get("Retry-After"))
+	require.NotEmpty(t, over.Header.Get("RateLimit-Reset"))
+	boss.do("GET", "/events", nil).ok(200, "")
+	client{w: w, token: "nonsense"}.do("GET", "/events", nil).refused(429, api.CodeRateLimited)
 }

@@ -36,6 +36,7 @@ const (
 	CodeKeyReused       Code = "key_reused"       // an Idempotency-Key came with another request
 	CodeTooLarge        Code = "too_large"
 	CodeMediaType       Code = "unsupported_media_type"
+	CodeRateLimited     Code = "rate_limited"
 	CodeBusy            Code = "busy"     // try again in a moment
 	CodeInternal        Code = "internal" // a fault of central's own
 )

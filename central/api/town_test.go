@@ -47,7 +47,7 @@ type town struct {
 	check   func(*http.Request, *httptest.ResponseRecorder)
 }
 
-func setup(t testing.TB) *town {
+func setup(t testing.TB, change ...func(*api.Config)) *town {
 	t.Helper()
 	w := &town{t: t, pool: pgtest.New(t)}
 	var err error
@@ -75,7 +75,7 @@ func setup(t testing.TB) *town {
 		},
 	})
 	require.NoError(t, err)
-	w.serve(orders, w.desk(keys))
+	w.serve(api.Config{Staff: w.staff, Programme: w.prog, Registration: orders, Desk: w.desk(keys)}, change)
 	return w
 }
 
@@ -112,12 +112,16 @@ func (w *town) desk(keys *fleet.Keys) *checkin.Desk {
 
 // serve mounts the API as central does, and has every answer checked against the
 // document.
-func (w *town) serve(orders *registration.Service, desk *checkin.Desk) {
+func (w *town) serve(cfg api.Config, change []func(*api.Config)) {
 	w.t.Helper()
 	logger := slog.New(slog.DiscardHandler)
 	again, err := replay.New(replay.Config{Pool: w.pool})
 	require.NoError(w.t, err)
-	server, err := api.New(w.t.Context(), api.Config{Staff: w.staff, Programme: w.prog, Registration: orders, Desk: desk, Replay: again, Logger: logger})
+	cfg.Replay, cfg.Logger = again, logger
+	for _, fn := range change {
+		fn(&cfg)
+	}
+	server, err := api.New(w.t.Context(), cfg)
 	require.NoError(w.t, err)
 	e, err := web.New(web.Config{Logger: logger, Registry: prometheus.NewRegistry(), Ready: func(context.Context) error { return nil }})
 	require.NoError(w.t, err)

@@ -12,7 +12,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -30,6 +32,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Registry collects the metrics of requests. Required.
 	Registry *prometheus.Registry
+	// TrustedProxies are the networks of proxies whose X-Forwarded-For is believed.
+	// Defaults to none: the address of the connection is the client's.
+	TrustedProxies []netip.Prefix
 	// Ready reports why central cannot serve at this moment, nil where it can.
 	// Required.
 	Ready func(ctx context.Context) error
@@ -50,8 +55,7 @@ func New(cfg Config) (*echo.Echo, error) {
 	}
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
-	// The address of the connection. A header that anyone can write is not believed.
-	e.IPExtractor = echo.ExtractIPDirect()
+	e.IPExtractor = clientAddress(cfg.TrustedProxies)
 	e.HTTPErrorHandler = errorHandler(cfg.Logger)
 	e.Use(requests.middleware, logRequests(cfg.Logger), middleware.RecoverWithConfig(middleware.RecoverConfig{
 		LogErrorFunc: func(c echo.Context, err error, stack []byte) error {
@@ -62,6 +66,19 @@ func New(cfg Config) (*echo.Echo, error) {
 	mountProbes(e, cfg)
 	mountAssets(e)
 	return e, nil
+}
+
+// clientAddress finds where a request comes from. A header that anyone can write is
+// believed of trusted proxies only: the address that the first of them saw.
+func clientAddress(trusted []netip.Prefix) echo.IPExtractor {
+	if len(trusted) == 0 {
+		return echo.ExtractIPDirect()
+	}
+	options := []echo.TrustOption{echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false)}
+	for _, p := range trusted {
+		options = append(options, echo.TrustIPRange(&net.IPNet{IP: p.Masked().Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}))
+	}
+	return echo.ExtractIPFromXFFHeader(options...)
 }
 
 // errPanic stands for a panic that is in the log already.

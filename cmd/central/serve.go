@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"gatehouse/central"
+	"gatehouse/central/api"
 )
 
 // serveFlags are the flags of serve.
@@ -21,6 +23,8 @@ type serveFlags struct {
 	listen, public string
 	cert, key      string
 	insecure       bool
+	proxies        []string
+	rate           int
 	level          slog.Level
 }
 
@@ -45,6 +49,8 @@ On a loopback address it speaks plain HTTP. Any other address needs --tls-cert a
 	flags.StringVar(&f.cert, "tls-cert", "", "file of the TLS certificate and its chain, PEM")
 	flags.StringVar(&f.key, "tls-key", "", "file of the TLS key, PEM")
 	flags.BoolVar(&f.insecure, "insecure-http", false, "speak plain HTTP on an address that others can reach: whoever shares the network\ncan read the attendance page and the gates' traffic, though not forge it;\nuse it behind a proxy that ends TLS")
+	flags.StringArrayVar(&f.proxies, "trusted-proxy", nil, "network of a proxy in front, such as 10.0.0.0/8, whose X-Forwarded-For is believed;\nmay be repeated (default: none)")
+	flags.IntVar(&f.rate, "rate-limit", api.RateDefault, "API requests a minute for an account, an API key, or the visitors at one address; 0 for no limit")
 	flags.TextVar(&f.level, "log-level", slog.LevelInfo, "least level of what is logged: DEBUG, INFO, WARN or ERROR")
 	needs(c, "listen")
 	return c
@@ -52,6 +58,10 @@ On a loopback address it speaks plain HTTP. Any other address needs --tls-cert a
 
 func (a *app) runServe(ctx context.Context, f *serveFlags) error {
 	secure, err := f.check(ctx)
+	if err != nil {
+		return err
+	}
+	proxies, err := f.trusted()
 	if err != nil {
 		return err
 	}
@@ -68,7 +78,7 @@ func (a *app) runServe(ctx context.Context, f *serveFlags) error {
 	}
 	local, public := f.urls(listener.Addr())
 	cfg := central.ServeConfig{
-		Listener: listener, TLS: secure, PublicURL: public,
+		Listener: listener, TLS: secure, PublicURL: public, TrustedProxies: proxies, RateLimit: f.rate,
 		OnReady: func() {
 			logger.Info("serving", "url", local)
 			fmt.Fprintf(a.out, "central ready %s\n", local) // one write
@@ -103,6 +113,22 @@ func (f *serveFlags) check(ctx context.Context) (*tls.Config, error) {
 		return nil, misused("--listen %s can be reached by others: give --tls-cert and --tls-key, or --insecure-http behind a proxy that ends TLS", f.listen)
 	}
 	return nil, nil
+}
+
+// trusted reads the networks of proxies.
+func (f *serveFlags) trusted() ([]netip.Prefix, error) {
+	if f.rate < 0 {
+		return nil, misused("--rate-limit cannot be less than 0")
+	}
+	out := make([]netip.Prefix, len(f.proxies))
+	for i, text := range f.proxies {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, misused("--trusted-proxy %q is not a network such as 10.0.0.0/8", text)
+		}
+		out[i] = p
+	}
+	return out, nil
 }
 
 // loopback reports whether only this machine reaches host.
