@@ -156,7 +156,7 @@ func (n *Node) Restore(now time.Time, l Loaded) {
 	n.lanes.settle(n.know.rules)
 	move(&n.link, l.Cursor, l.Seq, l.ServerMS)
 	n.link.head = max(n.link.head, l.Seq)
-	n.link.file, n.link.following = l.File, !l.Stale
+	n.link.file, n.link.following, n.link.sound = l.File, !l.Stale, !l.Stale
 	n.link.needSnapshot = l.Stale || l.File < n.link.lost
 	n.mesh.muster(&n.know.gates) // and the next step tells the shell
 	if l.Check != (syncproto.CheckState{}) {
@@ -170,12 +170,12 @@ func (n *Node) Restore(now time.Time, l Loaded) {
 // revoked. Its pages are asked for again, for the file.
 func rebuilt(n *Node, now time.Time, l *Loaded) {
 	k := &n.link
-	if !k.following || !isAhead(k.cursor, l.Cursor) {
+	if !k.sound || !isAhead(k.cursor, l.Cursor) {
 		n.Restore(now, *l)
 		return
 	}
 	move(k, l.Cursor, l.Seq, k.serverMS)
-	k.file, k.needSnapshot = l.File, l.File < k.lost
+	k.file, k.needSnapshot, k.following = l.File, l.File < k.lost, true
 }
 
 // isAhead reports whether a cursor is further than another of the same history.
@@ -223,7 +223,9 @@ func (n *Node) refused(now time.Time, kind CallKind, a Answer, out *Output) {
 		return
 	}
 	switch e.Code {
-	case syncproto.CodeResync, syncproto.CodeGone:
+	case syncproto.CodeResync:
+		l.greeted, l.needSnapshot, l.following, l.sound = false, true, false, false
+	case syncproto.CodeGone: // the log that would bring it up to date, and not what it knows
 		l.greeted, l.needSnapshot, l.following = false, true, false
 	case syncproto.CodeGap:
 		l.rewind(a.Call.Push, e.Expected)

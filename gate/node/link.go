@@ -52,14 +52,17 @@ type link struct {
 	// following says that memory goes on from cursor: its own central still has it.
 	// One that only lost its file hears of revocations while the next is built.
 	following bool
-	file      int // the replica file that memory was loaded from
-	lost      int // files before this one are lost
-	cursor    string
-	seq       int64
-	head      int64
-	serverMS  int64 // central's clock at the last page
-	pageAt    time.Time
-	heardAt   time.Time // when central last answered
+	// sound says that memory is of central's present history, so that it may stay where
+	// it is ahead of a snapshot.
+	sound    bool
+	file     int // the replica file that memory was loaded from
+	lost     int // files before this one are lost
+	cursor   string
+	seq      int64
+	head     int64
+	serverMS int64 // central's clock at the last page
+	pageAt   time.Time
+	heardAt  time.Time // when central last answered
 
 	journal     []Watermark
 	pushedAt    time.Time // when a push of this journal was last answered

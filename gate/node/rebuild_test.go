@@ -83,6 +83,34 @@ func TestAnotherHistoryReplacesWhatAFileWasLostOf(t *testing.T) {
 	require.Equal(t, cursorAt(2, 3), w.n.Status(w.now).Cursor)
 }
 
+// The log is trimmed beyond where a gate is, and the snapshot that it is given is older
+// still: it forgets no revocation, and asks again from there. One that lost touch with
+// its history takes the snapshot as it is.
+func TestATrimmedLogTakesNothingBack(t *testing.T) {
+	for code, want := range map[syncproto.Code]syncproto.Reason{syncproto.CodeGone: syncproto.ReasonRevoked, syncproto.CodeResync: syncproto.ReasonAdmitted} {
+		w := greeted(t)
+		w.n.Restore(w.now, *w.at(1, 5, 0))
+		poll, _ := call(w.step(node.Tick{}), node.CallChanges)
+		out := w.answer(node.Answer{Call: poll, Page: w.revoked(1, 5)})
+		poll, _ = call(out, node.CallChanges)
+		out = w.answer(node.Answer{Call: poll, Err: &syncproto.Error{Code: code}})
+		hello, ok := call(out, node.CallHello)
+		require.True(t, ok)
+		w.answer(node.Answer{Call: hello, Hello: &syncproto.HelloReply{Trust: trust(), ServerMS: w.now.UnixMilli()}})
+		snapshot := node.Call{Kind: node.CallSnapshot}
+		out = w.answer(node.Answer{Call: snapshot, Loaded: w.at(1, 3, 1)})
+		require.Equal(t, want, w.scanNo(laneIn, 4).Reason, code)
+		w.now = w.now.Add(10 * time.Second)
+		if next, ok := call(out, node.CallChanges); ok {
+			require.Equal(t, cursorAt(1, 3), next.Changes.Cursor)
+			continue
+		}
+		next, ok := call(w.step(node.Tick{}), node.CallChanges)
+		require.True(t, ok)
+		require.Equal(t, cursorAt(1, 3), next.Changes.Cursor)
+	}
+}
+
 // The new file fails too, before or after the node has heard that there is one.
 func TestAFileThatIsLostAgainIsMadeAgain(t *testing.T) {
 	for name, inputs := range map[string]func(snapshot node.Call, w *world) []node.Input{
