@@ -88,15 +88,12 @@ func performerThing() *thing[Performer] {
 // List returns performers by name whose name contains text, after the last one of the
 // page before; nil begins. It returns at most limit, which is cut to PageMax.
 func (s *Performers) List(ctx context.Context, text string, after *Named, limit int) ([]Performer, error) {
-	if err := asked("text", text); err != nil {
+	f := &filter{}
+	if err := f.named(text); err != nil {
 		return nil, err
 	}
-	f := &filter{}
-	if text != "" {
-		f.add("name ILIKE $%d", like(text))
-	}
-	if after != nil {
-		f.add("(name, id) > ($%d, $%d)", after.Name, after.ID)
+	if err := f.afterName(after); err != nil {
+		return nil, err
 	}
 	out, err := all(ctx, s.b.pool, pgx.RowToStructByPos[Performer], `
 		SELECT id, rev, name, bio, image, links

@@ -28,6 +28,9 @@ type Offer struct {
 
 // Offer reads what a ticket type is offered for; [ErrNoEvent], [ErrNoType].
 func (s *Types) Offer(ctx context.Context, event syncproto.EventNo, key string) (Offer, error) {
+	if !storable(key) {
+		return Offer{}, ErrNoType
+	}
 	var out Offer
 	var status Status
 	var known bool

@@ -51,6 +51,15 @@ func (s *Types) Get(ctx context.Context, event syncproto.EventNo, no syncproto.T
 	return readType(ctx, s.b.pool, event, no)
 }
 
+// ByKey returns the ticket type of a key, or [ErrNoType].
+func (s *Types) ByKey(ctx context.Context, event syncproto.EventNo, key string) (TicketType, error) {
+	if !storable(key) {
+		return TicketType{}, ErrNoType
+	}
+	return one(ctx, s.b.pool, ErrNoType, scanType,
+		`SELECT `+typeColumns+` FROM ticket_type WHERE event_id = $1::bigint AND key = $2`, int64(event), key)
+}
+
 func typeEntry(verb string, event syncproto.EventNo, no syncproto.TypeNo) deed {
 	return deed{Action: "ticket_type." + verb, Kind: "ticket_type", ID: fmt.Sprint(no), Event: event}
 }
