@@ -17,27 +17,63 @@ import (
 type access struct {
 	need  staff.Permission
 	event string // path parameter that names the event it is asked for; empty for none
-	// later: the handler asks, because it takes the body to know for which event.
+	// later: the handler asks, because it takes the body, or what the path names, to know
+	// for which event. It is refused here to those who may do it at none.
 	later bool
 }
 
 // accesses has every operation of the document. One that is missing is refused to all.
 func accesses() map[string]access {
 	return map[string]access{
-		"login":          {need: staff.EventRead},
-		"refresh":        {need: staff.EventRead},
-		"logout":         {need: staff.EventRead},
-		"listEvents":     {need: staff.EventRead},
-		"createEvent":    {need: staff.EventCreate},
-		"getEvent":       {need: staff.EventRead, event: "id"},
-		"updateEvent":    {need: staff.EventWrite, event: "id"},
-		"deleteEvent":    {need: staff.EventCreate, event: "id"},
-		"setEventStatus": {need: staff.EventStatus, event: "id"},
-		"register":       {need: staff.EventRead},
-		"getProfile":     {need: staff.Self},
-		"updateProfile":  {need: staff.Self},
-		"checkIn":        {need: staff.CheckinWrite, later: true},
-		"checkInBatch":   {need: staff.CheckinWrite, later: true},
+		"login":               {need: staff.EventRead},
+		"refresh":             {need: staff.EventRead},
+		"logout":              {need: staff.EventRead},
+		"listEvents":          {need: staff.EventRead},
+		"createEvent":         {need: staff.EventCreate},
+		"getEvent":            {need: staff.EventRead, event: "id"},
+		"updateEvent":         {need: staff.EventWrite, event: "id"},
+		"deleteEvent":         {need: staff.EventCreate, event: "id"},
+		"setEventStatus":      {need: staff.EventStatus, event: "id"},
+		"exportEvent":         {need: staff.EventWrite, event: "id"},
+		"importEvent":         {need: staff.EventCreate},
+		"listSchedule":        {need: staff.EventRead},
+		"listScheduleToday":   {need: staff.EventRead},
+		"listScheduleOfVenue": {need: staff.EventRead},
+		"getEventCalendar":    {need: staff.EventRead, event: "id"},
+		"getStageCalendar":    {need: staff.EventRead},
+		"listSessions":        {need: staff.EventRead, event: "id"},
+		"createSession":       {need: staff.ProgrammeWrite, event: "id"},
+		"getSession":          {need: staff.EventRead},
+		"updateSession":       {need: staff.ProgrammeWrite, later: true},
+		"deleteSession":       {need: staff.ProgrammeWrite, later: true},
+		"listConflicts":       {need: staff.ProgrammeWrite, event: "id"},
+		"listTicketTypes":     {need: staff.EventRead, event: "id"},
+		"createTicketType":    {need: staff.ProgrammeWrite, event: "id"},
+		"updateTicketType":    {need: staff.ProgrammeWrite, event: "id"},
+		"deleteTicketType":    {need: staff.ProgrammeWrite, event: "id"},
+		"listVenues":          {need: staff.EventRead},
+		"createVenue":         {need: staff.VenueWrite},
+		"getVenue":            {need: staff.EventRead},
+		"updateVenue":         {need: staff.VenueWrite, later: true},
+		"deleteVenue":         {need: staff.VenueWrite, later: true},
+		"listStages":          {need: staff.EventRead},
+		"createStage":         {need: staff.VenueWrite, later: true},
+		"updateStage":         {need: staff.VenueWrite, later: true},
+		"deleteStage":         {need: staff.VenueWrite, later: true},
+		"listCategories":      {need: staff.EventRead},
+		"createCategory":      {need: staff.ProgrammeWrite},
+		"updateCategory":      {need: staff.ProgrammeWrite},
+		"deleteCategory":      {need: staff.ProgrammeWrite},
+		"listPerformers":      {need: staff.EventRead},
+		"createPerformer":     {need: staff.ProgrammeWrite, later: true},
+		"getPerformer":        {need: staff.EventRead},
+		"updatePerformer":     {need: staff.ProgrammeWrite, later: true},
+		"deletePerformer":     {need: staff.ProgrammeWrite, later: true},
+		"register":            {need: staff.EventRead},
+		"getProfile":          {need: staff.Self},
+		"updateProfile":       {need: staff.Self},
+		"checkIn":             {need: staff.CheckinWrite, later: true},
+		"checkInBatch":        {need: staff.CheckinWrite, later: true},
 	}
 }
 

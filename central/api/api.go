@@ -78,13 +78,13 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	return &Server{cfg: cfg, operations: operationsOf(doc), accesses: accesses(), document: body, limiter: newLimiter(cfg.RateLimit, cfg.Now)}, nil
 }
 
-// BodyBytesMax is the largest body of a request.
+// BodyBytesMax is the largest body of a request, but for a programme that is imported.
 const BodyBytesMax = 512 << 10
 
 // Mount puts the API on e.
 func (s *Server) Mount(e *echo.Echo) {
 	g := e.Group(Prefix, envelope(s.cfg.Logger, translate), bodyLimit, s.authenticate, s.limit, s.authorise, s.operations.validate, s.once)
-	RegisterHandlers(g, NewStrictHandler(handlers{authOps{s}, eventOps{s}, attendeeOps{s}}, nil))
+	RegisterHandlers(g, NewStrictHandler(s.handlers(), nil))
 	g.GET("/openapi.json", func(c echo.Context) error {
 		return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, s.document)
 	})
@@ -105,7 +105,11 @@ func (s *Server) nothingHere(c echo.Context) error {
 // bodyLimit bounds what is read of a request, whatever its headers say.
 func bodyLimit(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		c.Request().Body = http.MaxBytesReader(c.Response(), c.Request().Body, BodyBytesMax)
+		most := int64(BodyBytesMax)
+		if c.Path() == importPath {
+			most = programme.DocumentBytesMax
+		}
+		c.Request().Body = http.MaxBytesReader(c.Response(), c.Request().Body, most)
 		return next(c)
 	}
 }
@@ -115,6 +119,30 @@ type handlers struct {
 	authOps
 	eventOps
 	attendeeOps
+	scheduleOps
+	sessionOps
+	typeOps
+	venueOps
+	stageOps
+	categoryOps
+	performerOps
+	transferOps
 }
 
 var _ StrictServerInterface = handlers{}
+
+func (s *Server) handlers() handlers {
+	return handlers{
+		authOps{s},
+		eventOps{s},
+		attendeeOps{s},
+		scheduleOps{s},
+		sessionOps{s},
+		typeOps{s},
+		venueOps{s},
+		stageOps{s},
+		categoryOps{s},
+		performerOps{s},
+		transferOps{s},
+	}
+}

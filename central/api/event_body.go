@@ -4,7 +4,6 @@ import (
 	"net/http"
 
 	"gatehouse/central/programme"
-	"gatehouse/syncproto"
 )
 
 // eventOf is an event as the API shows it.
@@ -15,14 +14,11 @@ func eventOf(d *programme.Details) Event {
 		TicketTypes: make([]TicketType, 0, len(d.Types)),
 	}
 	if v := d.Venue; v.ID != 0 {
-		e.Venue = &Venue{Id: int32(v.ID), Name: v.Name, Capacity: orNil(int32(v.Capacity))}
+		e.Venue = new(venueOf(&v))
 	}
 	for i := range d.Types {
 		t := &d.Types[i]
-		e.TicketTypes = append(e.TicketTypes, TicketType{
-			Key: t.Key, Name: t.Name, Price: t.Price, Currency: orNil(t.Currency), Quota: orNil(int32(t.Quota)),
-			SalesFrom: timeOrNil(t.SalesFrom), SalesUntil: timeOrNil(t.SalesUntil),
-		})
+		e.TicketTypes = append(e.TicketTypes, typeOf(t))
 		if e.TicketPrice == nil || t.Price < *e.TicketPrice {
 			e.TicketPrice = new(t.Price)
 		}
@@ -58,47 +54,18 @@ func newPlan(b *EventInput) (programme.Plan, error) {
 		}
 		d.Venue = &programme.Venue{Name: b.Venue.Name, Capacity: int(orElse(b.Venue.Capacity, 0))}
 	}
+	currency := orElse(b.Currency, defaultCurrency)
 	for _, t := range orElse(b.TicketTypes, nil) {
-		d.Types = append(d.Types, typeInput(&t, b))
+		d.Types = append(d.Types, newType(&t, currency))
 	}
 	if len(d.Types) == 0 {
-		price := TicketTypeInput{Key: defaultType, Price: b.TicketPrice}
-		d.Types = append(d.Types, typeInput(&price, b))
+		d.Types = append(d.Types, newType(&TicketTypeInput{Key: defaultType, Price: b.TicketPrice}, currency))
 	}
 	return d, nil
 }
 
 // defaultCurrency is that of a price without one.
 const defaultCurrency = "EUR"
-
-func typeInput(t *TicketTypeInput, b *EventInput) programme.TypeInput {
-	in := programme.TypeInput{
-		Key: t.Key, Name: orElse(t.Name, ""), Price: orElse(t.Price, 0), Quota: int(orElse(t.Quota, 0)),
-		EntriesTotal: int(orElse(t.EntriesTotal, 0)), EntriesPerDay: int(orElse(t.EntriesPerDay, 0)),
-	}
-	if t.EntriesTotal == nil && t.EntriesPerDay == nil {
-		in.EntriesTotal = 1 // as in an event file
-	}
-	if in.Price > 0 {
-		in.Currency = orElse(t.Currency, orElse(b.Currency, defaultCurrency))
-	}
-	if t.Reentry != nil {
-		in.Reentry = syncproto.Reentry(*t.Reentry)
-	}
-	if t.SalesFrom != nil {
-		in.SalesFrom = programme.At(*t.SalesFrom)
-	}
-	if t.SalesUntil != nil {
-		in.SalesUntil = programme.At(*t.SalesUntil)
-	}
-	if t.ValidFrom != nil {
-		in.ValidFrom = programme.At(*t.ValidFrom)
-	}
-	if t.ValidUntil != nil {
-		in.ValidUntil = programme.At(*t.ValidUntil)
-	}
-	return in
-}
 
 // changed is an event with what a body says; what it does not say stays.
 func changed(before *programme.Details, b *EventInput) (programme.EventInput, error) {

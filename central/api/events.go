@@ -2,8 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -36,10 +34,7 @@ func (o eventOps) ListEvents(ctx context.Context, r ListEventsRequestObject) (Li
 		}
 		out.Data = append(out.Data, eventOf(&d))
 	}
-	if next != nil {
-		text := sealCursor(next)
-		out.Next = &text
-	}
+	out.Next = sealEvents(next)
 	return out, nil
 }
 
@@ -55,15 +50,9 @@ func eventQuery(who staff.Principal, p *ListEventsParams) (programme.EventQuery,
 	if !who.May(staff.EventCreate, 0) { // and not only for some events
 		q.Statuses = public(q.Statuses)
 	}
-	if p.Cursor == nil {
-		return q, nil
-	}
-	after, err := openCursor(*p.Cursor)
-	if err != nil {
-		return q, refuse(http.StatusBadRequest, CodeBadRequest, "The request is not as it should be.").field("cursor", "is none of this list")
-	}
-	q.After = after
-	return q, nil
+	var err error
+	q.After, err = openEvents(p.Cursor)
+	return q, err
 }
 
 // public leaves out what only its organisers see; of nothing it makes all the others.
@@ -188,30 +177,28 @@ type cursorOfEvents struct {
 	No syncproto.EventNo `json:"n"`
 }
 
-func sealCursor(c *programme.EventCursor) string {
+func sealEvents(c *programme.EventCursor) *string {
+	if c == nil {
+		return nil
+	}
 	out := cursorOfEvents{No: c.No}
 	if !c.StartsAt.IsZero() {
 		out.At = c.StartsAt.UnixMilli()
 	}
-	body, err := json.Marshal(out)
-	if err != nil {
-		panic("a cursor is plain data: " + err.Error())
-	}
-	return base64.RawURLEncoding.EncodeToString(body)
+	return seal(out)
 }
 
-func openCursor(text string) (*programme.EventCursor, error) {
-	body, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil {
-		return nil, err
-	}
-	var in cursorOfEvents
-	if err := json.Unmarshal(body, &in); err != nil {
+func openEvents(text *string) (*programme.EventCursor, error) {
+	in, err := open[cursorOfEvents](text)
+	if in == nil {
 		return nil, err
 	}
 	out := &programme.EventCursor{No: in.No}
 	if in.At != 0 {
-		out.StartsAt = time.UnixMilli(in.At).UTC()
+		var ok bool
+		if out.StartsAt, ok = instant(in.At); !ok {
+			return nil, badCursor()
+		}
 	}
 	return out, nil
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -28,6 +29,24 @@ func (e CheckInDirection) Valid() bool {
 	case In:
 		return true
 	case Out:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ConflictOn.
+const (
+	ConflictOnPerformer ConflictOn = "performer"
+	ConflictOnStage     ConflictOn = "stage"
+)
+
+// Valid indicates whether the value is a known member of the ConflictOn enum.
+func (e ConflictOn) Valid() bool {
+	switch e {
+	case ConflictOnPerformer:
+		return true
+	case ConflictOnStage:
 		return true
 	default:
 		return false
@@ -94,21 +113,42 @@ func (e ProblemSuccess) Valid() bool {
 	}
 }
 
+// Defines values for TicketTypeReentry.
+const (
+	TicketTypeReentryAfterExit TicketTypeReentry = "after_exit"
+	TicketTypeReentryFree      TicketTypeReentry = "free"
+	TicketTypeReentryNone      TicketTypeReentry = "none"
+)
+
+// Valid indicates whether the value is a known member of the TicketTypeReentry enum.
+func (e TicketTypeReentry) Valid() bool {
+	switch e {
+	case TicketTypeReentryAfterExit:
+		return true
+	case TicketTypeReentryFree:
+		return true
+	case TicketTypeReentryNone:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for TicketTypeInputReentry.
 const (
-	AfterExit TicketTypeInputReentry = "after_exit"
-	Free      TicketTypeInputReentry = "free"
-	None      TicketTypeInputReentry = "none"
+	TicketTypeInputReentryAfterExit TicketTypeInputReentry = "after_exit"
+	TicketTypeInputReentryFree      TicketTypeInputReentry = "free"
+	TicketTypeInputReentryNone      TicketTypeInputReentry = "none"
 )
 
 // Valid indicates whether the value is a known member of the TicketTypeInputReentry enum.
 func (e TicketTypeInputReentry) Valid() bool {
 	switch e {
-	case AfterExit:
+	case TicketTypeInputReentryAfterExit:
 		return true
-	case Free:
+	case TicketTypeInputReentryFree:
 		return true
-	case None:
+	case TicketTypeInputReentryNone:
 		return true
 	default:
 		return false
@@ -128,6 +168,43 @@ func (e TokensTokenType) Valid() bool {
 	default:
 		return false
 	}
+}
+
+// CategoriesAnswer defines model for CategoriesAnswer.
+type CategoriesAnswer struct {
+	Data    []Category `json:"data"`
+	Message string     `json:"message"`
+
+	// Next Cursor of the next page
+	Next    *string `json:"next,omitempty"`
+	Success bool    `json:"success"`
+}
+
+// Category defines model for Category.
+type Category struct {
+	Id   ID     `json:"id"`
+	Key  Key    `json:"key"`
+	Name string `json:"name"`
+	Rev  int64  `json:"rev"`
+
+	// Sort What is listed earlier has less
+	Sort Sort `json:"sort"`
+}
+
+// CategoryAnswer defines model for CategoryAnswer.
+type CategoryAnswer struct {
+	Data    Category `json:"data"`
+	Message string   `json:"message"`
+	Success bool     `json:"success"`
+}
+
+// CategoryBody defines model for CategoryBody.
+type CategoryBody struct {
+	Key  Key  `json:"key"`
+	Name Name `json:"name"`
+
+	// Sort What is listed earlier has less
+	Sort *Sort `json:"sort,omitempty"`
 }
 
 // CheckIn defines model for CheckIn.
@@ -157,6 +234,26 @@ type CheckInAnswer struct {
 // CheckInsAnswer defines model for CheckInsAnswer.
 type CheckInsAnswer struct {
 	Data    []Decision `json:"data"`
+	Message string     `json:"message"`
+	Success bool       `json:"success"`
+}
+
+// Conflict defines model for Conflict.
+type Conflict struct {
+	// Id Of the stage or performer
+	Id      ID         `json:"id"`
+	Name    string     `json:"name"`
+	On      ConflictOn `json:"on"`
+	Session SessionRef `json:"session"`
+	With    SessionRef `json:"with"`
+}
+
+// ConflictOn defines model for Conflict.On.
+type ConflictOn string
+
+// ConflictsAnswer defines model for ConflictsAnswer.
+type ConflictsAnswer struct {
+	Data    []Conflict `json:"data"`
 	Message string     `json:"message"`
 	Success bool       `json:"success"`
 }
@@ -256,6 +353,12 @@ type ID = int32
 // Key defines model for Key.
 type Key = string
 
+// Link defines model for Link.
+type Link struct {
+	Label *string `json:"label,omitempty"`
+	Url   string  `json:"url"`
+}
+
 // Login defines model for Login.
 type Login struct {
 	// Code Second factor, where the account has one
@@ -266,6 +369,50 @@ type Login struct {
 
 // Money defines model for Money.
 type Money = int64
+
+// Name defines model for Name.
+type Name = string
+
+// Named defines model for Named.
+type Named struct {
+	Id   ID     `json:"id"`
+	Name string `json:"name"`
+}
+
+// Performer defines model for Performer.
+type Performer struct {
+	Bio   *string `json:"bio,omitempty"`
+	Id    ID      `json:"id"`
+	Image *string `json:"image,omitempty"`
+	Links []Link  `json:"links"`
+	Name  string  `json:"name"`
+	Rev   int64   `json:"rev"`
+}
+
+// PerformerAnswer defines model for PerformerAnswer.
+type PerformerAnswer struct {
+	Data    Performer `json:"data"`
+	Message string    `json:"message"`
+	Success bool      `json:"success"`
+}
+
+// PerformerBody defines model for PerformerBody.
+type PerformerBody struct {
+	Bio   *Text   `json:"bio,omitempty"`
+	Image *string `json:"image,omitempty"`
+	Links *[]Link `json:"links,omitempty"`
+	Name  Name    `json:"name"`
+}
+
+// PerformersAnswer defines model for PerformersAnswer.
+type PerformersAnswer struct {
+	Data    []Performer `json:"data"`
+	Message string      `json:"message"`
+
+	// Next Cursor of the next page
+	Next    *string `json:"next,omitempty"`
+	Success bool    `json:"success"`
+}
 
 // PersonName defines model for PersonName.
 type PersonName = string
@@ -310,6 +457,17 @@ type ProfileTicket struct {
 	TicketType string             `json:"ticket_type"`
 }
 
+// Programme The document that `central event export` writes
+type Programme = json.RawMessage
+
+// ProgrammeAnswer defines model for ProgrammeAnswer.
+type ProgrammeAnswer struct {
+	// Data The document that `central event export` writes
+	Data    Programme `json:"data"`
+	Message string    `json:"message"`
+	Success bool      `json:"success"`
+}
+
 // RefreshToken defines model for RefreshToken.
 type RefreshToken struct {
 	RefreshToken string `json:"refresh_token"`
@@ -333,6 +491,105 @@ type Registration struct {
 	TicketType *Key       `json:"ticket_type,omitempty"`
 }
 
+// Session defines model for Session.
+type Session struct {
+	Cancelled   bool      `json:"cancelled"`
+	Description *string   `json:"description,omitempty"`
+	EndTime     time.Time `json:"end_time"`
+	Event       Named     `json:"event"`
+	Id          ID        `json:"id"`
+	Performers  []Named   `json:"performers"`
+	Rev         int64     `json:"rev"`
+	Stage       *Named    `json:"stage,omitempty"`
+	StartTime   time.Time `json:"start_time"`
+
+	// Timezone That of the venue, or else of the event
+	Timezone string `json:"timezone"`
+	Title    string `json:"title"`
+	Venue    *Named `json:"venue,omitempty"`
+}
+
+// SessionAnswer defines model for SessionAnswer.
+type SessionAnswer struct {
+	Data    Session `json:"data"`
+	Message string  `json:"message"`
+	Success bool    `json:"success"`
+}
+
+// SessionInput defines model for SessionInput.
+type SessionInput struct {
+	Cancelled   *bool      `json:"cancelled,omitempty"`
+	Description *Text      `json:"description,omitempty"`
+	EndTime     *time.Time `json:"end_time,omitempty"`
+	Performers  *[]ID      `json:"performers,omitempty"`
+
+	// StageId 0 is none yet
+	StageId   *int32     `json:"stage_id,omitempty"`
+	StartTime *time.Time `json:"start_time,omitempty"`
+	Title     Name       `json:"title"`
+}
+
+// SessionRef defines model for SessionRef.
+type SessionRef struct {
+	EndTime   time.Time `json:"end_time"`
+	EventId   ID        `json:"event_id"`
+	Id        ID        `json:"id"`
+	StartTime time.Time `json:"start_time"`
+	Title     string    `json:"title"`
+}
+
+// SessionsAnswer defines model for SessionsAnswer.
+type SessionsAnswer struct {
+	Data    []Session `json:"data"`
+	Message string    `json:"message"`
+
+	// Next Cursor of the next page
+	Next    *string `json:"next,omitempty"`
+	Success bool    `json:"success"`
+}
+
+// Sort What is listed earlier has less
+type Sort = int32
+
+// Stage defines model for Stage.
+type Stage struct {
+	Id   ID     `json:"id"`
+	Name string `json:"name"`
+	Rev  int64  `json:"rev"`
+
+	// Sort What is listed earlier has less
+	Sort    Sort `json:"sort"`
+	VenueId ID   `json:"venue_id"`
+}
+
+// StageAnswer defines model for StageAnswer.
+type StageAnswer struct {
+	Data    Stage  `json:"data"`
+	Message string `json:"message"`
+	Success bool   `json:"success"`
+}
+
+// StageBody defines model for StageBody.
+type StageBody struct {
+	Name Name `json:"name"`
+
+	// Sort What is listed earlier has less
+	Sort *Sort `json:"sort,omitempty"`
+}
+
+// StagesAnswer defines model for StagesAnswer.
+type StagesAnswer struct {
+	Data    []Stage `json:"data"`
+	Message string  `json:"message"`
+
+	// Next Cursor of the next page
+	Next    *string `json:"next,omitempty"`
+	Success bool    `json:"success"`
+}
+
+// Text defines model for Text.
+type Text = string
+
 // Ticket defines model for Ticket.
 type Ticket struct {
 	Code       string              `json:"code"`
@@ -344,37 +601,82 @@ type Ticket struct {
 
 // TicketType defines model for TicketType.
 type TicketType struct {
-	Currency *string `json:"currency,omitempty"`
-	Key      Key     `json:"key"`
-	Name     string  `json:"name"`
-	Price    Money   `json:"price"`
+	Currency    *string `json:"currency,omitempty"`
+	Description *string `json:"description,omitempty"`
+
+	// EntriesPerDay Absent where it is not limited
+	EntriesPerDay *int32 `json:"entries_per_day,omitempty"`
+
+	// EntriesTotal Absent where it is not limited
+	EntriesTotal *int32 `json:"entries_total,omitempty"`
+	Key          Key    `json:"key"`
+	Name         string `json:"name"`
+
+	// OrderMax Absent where it is not limited
+	OrderMax *int32 `json:"order_max,omitempty"`
+	OrderMin *int32 `json:"order_min,omitempty"`
+	Price    Money  `json:"price"`
 
 	// Quota Absent where it is not limited
-	Quota      *int32     `json:"quota,omitempty"`
-	SalesFrom  *time.Time `json:"sales_from,omitempty"`
-	SalesUntil *time.Time `json:"sales_until,omitempty"`
+	Quota      *int32             `json:"quota,omitempty"`
+	Reentry    *TicketTypeReentry `json:"reentry,omitempty"`
+	Rev        int64              `json:"rev"`
+	SalesFrom  *time.Time         `json:"sales_from,omitempty"`
+	SalesUntil *time.Time         `json:"sales_until,omitempty"`
+	ValidFrom  *time.Time         `json:"valid_from,omitempty"`
+	ValidUntil *time.Time         `json:"valid_until,omitempty"`
+
+	// Zones All zones where there are none
+	Zones *[]string `json:"zones,omitempty"`
+}
+
+// TicketTypeReentry defines model for TicketType.Reentry.
+type TicketTypeReentry string
+
+// TicketTypeAnswer defines model for TicketTypeAnswer.
+type TicketTypeAnswer struct {
+	Data    TicketType `json:"data"`
+	Message string     `json:"message"`
+	Success bool       `json:"success"`
 }
 
 // TicketTypeInput defines model for TicketTypeInput.
 type TicketTypeInput struct {
 	Currency      *Currency `json:"currency,omitempty"`
+	Description   *string   `json:"description,omitempty"`
 	EntriesPerDay *int32    `json:"entries_per_day,omitempty"`
 
-	// EntriesTotal 1 where neither this nor entries_per_day is given
-	EntriesTotal *int32                  `json:"entries_total,omitempty"`
-	Key          Key                     `json:"key"`
-	Name         *string                 `json:"name,omitempty"`
-	Price        *Money                  `json:"price,omitempty"`
-	Quota        *int32                  `json:"quota,omitempty"`
-	Reentry      *TicketTypeInputReentry `json:"reentry,omitempty"`
-	SalesFrom    *time.Time              `json:"sales_from,omitempty"`
-	SalesUntil   *time.Time              `json:"sales_until,omitempty"`
-	ValidFrom    *time.Time              `json:"valid_from,omitempty"`
-	ValidUntil   *time.Time              `json:"valid_until,omitempty"`
+	// EntriesTotal 0 is not limited; 1 for a new type where neither this nor entries_per_day is given
+	EntriesTotal *int32  `json:"entries_total,omitempty"`
+	Key          Key     `json:"key"`
+	Name         *string `json:"name,omitempty"`
+
+	// OrderMax 0 is not limited
+	OrderMax *int32 `json:"order_max,omitempty"`
+	OrderMin *int32 `json:"order_min,omitempty"`
+	Price    *Money `json:"price,omitempty"`
+
+	// Quota 0 is not limited
+	Quota      *int32                  `json:"quota,omitempty"`
+	Reentry    *TicketTypeInputReentry `json:"reentry,omitempty"`
+	SalesFrom  *time.Time              `json:"sales_from,omitempty"`
+	SalesUntil *time.Time              `json:"sales_until,omitempty"`
+	ValidFrom  *time.Time              `json:"valid_from,omitempty"`
+	ValidUntil *time.Time              `json:"valid_until,omitempty"`
+
+	// Zones None are all
+	Zones *[]string `json:"zones,omitempty"`
 }
 
 // TicketTypeInputReentry defines model for TicketTypeInput.Reentry.
 type TicketTypeInputReentry string
+
+// TicketTypesAnswer defines model for TicketTypesAnswer.
+type TicketTypesAnswer struct {
+	Data    []TicketType `json:"data"`
+	Message string       `json:"message"`
+	Success bool         `json:"success"`
+}
 
 // Tokens defines model for Tokens.
 type Tokens struct {
@@ -398,16 +700,63 @@ type TokensAnswer struct {
 
 // Venue defines model for Venue.
 type Venue struct {
+	Address *string `json:"address,omitempty"`
+
 	// Capacity Absent where it is not limited
 	Capacity *int32 `json:"capacity,omitempty"`
 	Id       ID     `json:"id"`
 	Name     string `json:"name"`
+	Rev      int64  `json:"rev"`
+
+	// Timezone Absent where it is that of the event
+	Timezone *string `json:"timezone,omitempty"`
+	Zones    *[]Zone `json:"zones,omitempty"`
+}
+
+// VenueAnswer defines model for VenueAnswer.
+type VenueAnswer struct {
+	Data    Venue  `json:"data"`
+	Message string `json:"message"`
+	Success bool   `json:"success"`
+}
+
+// VenueBody defines model for VenueBody.
+type VenueBody struct {
+	Address *string `json:"address,omitempty"`
+
+	// Capacity 0 is not limited
+	Capacity *int32 `json:"capacity,omitempty"`
+	Name     Name   `json:"name"`
+
+	// Timezone IANA name; empty: that of the event
+	Timezone *string `json:"timezone,omitempty"`
+
+	// Zones What a new event here begins with
+	Zones *[]Zone `json:"zones,omitempty"`
 }
 
 // VenueInput defines model for VenueInput.
 type VenueInput struct {
 	Capacity *int32 `json:"capacity,omitempty"`
 	Name     string `json:"name"`
+}
+
+// VenuesAnswer defines model for VenuesAnswer.
+type VenuesAnswer struct {
+	Data    []Venue `json:"data"`
+	Message string  `json:"message"`
+
+	// Next Cursor of the next page
+	Next    *string `json:"next,omitempty"`
+	Success bool    `json:"success"`
+}
+
+// Zone defines model for Zone.
+type Zone struct {
+	Name Name `json:"name"`
+
+	// Parent The zone that it is inside of
+	Parent *string `json:"parent,omitempty"`
 }
 
 // Cursor defines model for Cursor.
@@ -424,6 +773,12 @@ type IfMatch = string
 
 // Limit defines model for Limit.
 type Limit = int
+
+// PathID defines model for PathID.
+type PathID = ID
+
+// TypeKey defines model for TypeKey.
+type TypeKey = Key
 
 // CheckInParams defines parameters for CheckIn.
 type CheckInParams struct {
@@ -455,6 +810,27 @@ type RegisterParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListCategoriesParams defines parameters for ListCategories.
+type ListCategoriesParams struct {
+	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreateCategoryParams defines parameters for CreateCategory.
+type CreateCategoryParams struct {
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteCategoryParams defines parameters for DeleteCategory.
+type DeleteCategoryParams struct {
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateCategoryParams defines parameters for UpdateCategory.
+type UpdateCategoryParams struct {
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
 // ListEventsParams defines parameters for ListEvents.
 type ListEventsParams struct {
 	// Status One or more
@@ -479,6 +855,11 @@ type CreateEventParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ImportEventParams defines parameters for ImportEvent.
+type ImportEventParams struct {
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // DeleteEventParams defines parameters for DeleteEvent.
 type DeleteEventParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
@@ -489,6 +870,17 @@ type UpdateEventParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
+// ListSessionsParams defines parameters for ListSessions.
+type ListSessionsParams struct {
+	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreateSessionParams defines parameters for CreateSession.
+type CreateSessionParams struct {
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // SetEventStatusJSONBody defines parameters for SetEventStatus.
 type SetEventStatusJSONBody struct {
 	Status EventStatus `json:"status"`
@@ -497,6 +889,135 @@ type SetEventStatusJSONBody struct {
 // SetEventStatusParams defines parameters for SetEventStatus.
 type SetEventStatusParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// CreateTicketTypeParams defines parameters for CreateTicketType.
+type CreateTicketTypeParams struct {
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteTicketTypeParams defines parameters for DeleteTicketType.
+type DeleteTicketTypeParams struct {
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateTicketTypeParams defines parameters for UpdateTicketType.
+type UpdateTicketTypeParams struct {
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// ListPerformersParams defines parameters for ListPerformers.
+type ListPerformersParams struct {
+	// Q Text in the name
+	Q      *string `form:"q,omitempty" json:"q,omitempty"`
+	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreatePerformerParams defines parameters for CreatePerformer.
+type CreatePerformerParams struct {
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeletePerformerParams defines parameters for DeletePerformer.
+type DeletePerformerParams struct {
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdatePerformerParams defines parameters for UpdatePerformer.
+type UpdatePerformerParams struct {
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// ListScheduleParams defines parameters for ListSchedule.
+type ListScheduleParams struct {
+	Event     *ID `form:"event,omitempty" json:"event,omitempty"`
+	Venue     *ID `form:"venue,omitempty" json:"venue,omitempty"`
+	Stage     *ID `form:"stage,omitempty" json:"stage,omitempty"`
+	Performer *ID `form:"performer,omitempty" json:"performer,omitempty"`
+
+	// From Sessions that end after this
+	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
+
+	// Until Sessions that start before this
+	Until  *time.Time `form:"until,omitempty" json:"until,omitempty"`
+	Limit  *Limit     `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *Cursor    `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListScheduleTodayParams defines parameters for ListScheduleToday.
+type ListScheduleTodayParams struct {
+	Event     *ID     `form:"event,omitempty" json:"event,omitempty"`
+	Venue     *ID     `form:"venue,omitempty" json:"venue,omitempty"`
+	Stage     *ID     `form:"stage,omitempty" json:"stage,omitempty"`
+	Performer *ID     `form:"performer,omitempty" json:"performer,omitempty"`
+	Limit     *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor    *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListScheduleOfVenueParams defines parameters for ListScheduleOfVenue.
+type ListScheduleOfVenueParams struct {
+	// From Sessions that end after this
+	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
+
+	// Until Sessions that start before this
+	Until  *time.Time `form:"until,omitempty" json:"until,omitempty"`
+	Limit  *Limit     `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *Cursor    `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// DeleteSessionParams defines parameters for DeleteSession.
+type DeleteSessionParams struct {
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateSessionParams defines parameters for UpdateSession.
+type UpdateSessionParams struct {
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// DeleteStageParams defines parameters for DeleteStage.
+type DeleteStageParams struct {
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateStageParams defines parameters for UpdateStage.
+type UpdateStageParams struct {
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// ListVenuesParams defines parameters for ListVenues.
+type ListVenuesParams struct {
+	// Q Text in the name
+	Q      *string `form:"q,omitempty" json:"q,omitempty"`
+	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreateVenueParams defines parameters for CreateVenue.
+type CreateVenueParams struct {
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteVenueParams defines parameters for DeleteVenue.
+type DeleteVenueParams struct {
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateVenueParams defines parameters for UpdateVenue.
+type UpdateVenueParams struct {
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// ListStagesParams defines parameters for ListStages.
+type ListStagesParams struct {
+	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreateStageParams defines parameters for CreateStage.
+type CreateStageParams struct {
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // CheckInJSONRequestBody defines body for CheckIn for application/json ContentType.
@@ -520,14 +1041,53 @@ type LogoutJSONRequestBody = RefreshToken
 // RefreshJSONRequestBody defines body for Refresh for application/json ContentType.
 type RefreshJSONRequestBody = RefreshToken
 
+// CreateCategoryJSONRequestBody defines body for CreateCategory for application/json ContentType.
+type CreateCategoryJSONRequestBody = CategoryBody
+
+// UpdateCategoryJSONRequestBody defines body for UpdateCategory for application/json ContentType.
+type UpdateCategoryJSONRequestBody = CategoryBody
+
 // CreateEventJSONRequestBody defines body for CreateEvent for application/json ContentType.
 type CreateEventJSONRequestBody = EventInput
+
+// ImportEventJSONRequestBody defines body for ImportEvent for application/json ContentType.
+type ImportEventJSONRequestBody = Programme
 
 // UpdateEventJSONRequestBody defines body for UpdateEvent for application/json ContentType.
 type UpdateEventJSONRequestBody = EventInput
 
+// CreateSessionJSONRequestBody defines body for CreateSession for application/json ContentType.
+type CreateSessionJSONRequestBody = SessionInput
+
 // SetEventStatusJSONRequestBody defines body for SetEventStatus for application/json ContentType.
 type SetEventStatusJSONRequestBody SetEventStatusJSONBody
+
+// CreateTicketTypeJSONRequestBody defines body for CreateTicketType for application/json ContentType.
+type CreateTicketTypeJSONRequestBody = TicketTypeInput
+
+// UpdateTicketTypeJSONRequestBody defines body for UpdateTicketType for application/json ContentType.
+type UpdateTicketTypeJSONRequestBody = TicketTypeInput
+
+// CreatePerformerJSONRequestBody defines body for CreatePerformer for application/json ContentType.
+type CreatePerformerJSONRequestBody = PerformerBody
+
+// UpdatePerformerJSONRequestBody defines body for UpdatePerformer for application/json ContentType.
+type UpdatePerformerJSONRequestBody = PerformerBody
+
+// UpdateSessionJSONRequestBody defines body for UpdateSession for application/json ContentType.
+type UpdateSessionJSONRequestBody = SessionInput
+
+// UpdateStageJSONRequestBody defines body for UpdateStage for application/json ContentType.
+type UpdateStageJSONRequestBody = StageBody
+
+// CreateVenueJSONRequestBody defines body for CreateVenue for application/json ContentType.
+type CreateVenueJSONRequestBody = VenueBody
+
+// UpdateVenueJSONRequestBody defines body for UpdateVenue for application/json ContentType.
+type UpdateVenueJSONRequestBody = VenueBody
+
+// CreateStageJSONRequestBody defines body for CreateStage for application/json ContentType.
+type CreateStageJSONRequestBody = StageBody
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -555,12 +1115,27 @@ type ServerInterface interface {
 	// Refresh Trade a refresh token for new tokens
 	// (POST /auth/refresh)
 	Refresh(ctx echo.Context) error
+	// ListCategories List categories in their order
+	// (GET /categories)
+	ListCategories(ctx echo.Context, params ListCategoriesParams) error
+	// CreateCategory Make a category
+	// (POST /categories)
+	CreateCategory(ctx echo.Context, params CreateCategoryParams) error
+	// DeleteCategory Delete a category that nothing depends on
+	// (DELETE /categories/{id})
+	DeleteCategory(ctx echo.Context, id PathID, params DeleteCategoryParams) error
+	// UpdateCategory Change a category
+	// (PUT /categories/{id})
+	UpdateCategory(ctx echo.Context, id PathID, params UpdateCategoryParams) error
 	// ListEvents List events, by their start
 	// (GET /events)
 	ListEvents(ctx echo.Context, params ListEventsParams) error
 	// CreateEvent Make a draft
 	// (POST /events)
 	CreateEvent(ctx echo.Context, params CreateEventParams) error
+	// ImportEvent Make a draft of an exported programme
+	// (POST /events/import)
+	ImportEvent(ctx echo.Context, params ImportEventParams) error
 	// DeleteEvent Delete a draft that has no tickets
 	// (DELETE /events/{id})
 	DeleteEvent(ctx echo.Context, id EventID, params DeleteEventParams) error
@@ -570,9 +1145,99 @@ type ServerInterface interface {
 	// UpdateEvent Change an event
 	// (PUT /events/{id})
 	UpdateEvent(ctx echo.Context, id EventID, params UpdateEventParams) error
+	// GetEventCalendar The sessions of an event as a calendar
+	// (GET /events/{id}/calendar.ics)
+	GetEventCalendar(ctx echo.Context, id EventID) error
+	// ListConflicts List what keeps a draft from being published
+	// (GET /events/{id}/conflicts)
+	ListConflicts(ctx echo.Context, id EventID) error
+	// ExportEvent The whole programme of an event
+	// (GET /events/{id}/export)
+	ExportEvent(ctx echo.Context, id EventID) error
+	// ListSessions List the sessions of an event
+	// (GET /events/{id}/sessions)
+	ListSessions(ctx echo.Context, id EventID, params ListSessionsParams) error
+	// CreateSession Add a session to an event
+	// (POST /events/{id}/sessions)
+	CreateSession(ctx echo.Context, id EventID, params CreateSessionParams) error
 	// SetEventStatus Take an event a step further
 	// (POST /events/{id}/status)
 	SetEventStatus(ctx echo.Context, id EventID, params SetEventStatusParams) error
+	// ListTicketTypes List the ticket types of an event
+	// (GET /events/{id}/ticket-types)
+	ListTicketTypes(ctx echo.Context, id EventID) error
+	// CreateTicketType Add a ticket type to an event
+	// (POST /events/{id}/ticket-types)
+	CreateTicketType(ctx echo.Context, id EventID, params CreateTicketTypeParams) error
+	// DeleteTicketType Delete a ticket type that nothing depends on
+	// (DELETE /events/{id}/ticket-types/{key})
+	DeleteTicketType(ctx echo.Context, id EventID, key TypeKey, params DeleteTicketTypeParams) error
+	// UpdateTicketType Change a ticket type
+	// (PUT /events/{id}/ticket-types/{key})
+	UpdateTicketType(ctx echo.Context, id EventID, key TypeKey, params UpdateTicketTypeParams) error
+	// ListPerformers List performers by name
+	// (GET /performers)
+	ListPerformers(ctx echo.Context, params ListPerformersParams) error
+	// CreatePerformer Make a performer
+	// (POST /performers)
+	CreatePerformer(ctx echo.Context, params CreatePerformerParams) error
+	// DeletePerformer Delete a performer that nothing depends on
+	// (DELETE /performers/{id})
+	DeletePerformer(ctx echo.Context, id PathID, params DeletePerformerParams) error
+	// GetPerformer Show a performer
+	// (GET /performers/{id})
+	GetPerformer(ctx echo.Context, id PathID) error
+	// UpdatePerformer Change a performer
+	// (PUT /performers/{id})
+	UpdatePerformer(ctx echo.Context, id PathID, params UpdatePerformerParams) error
+	// ListSchedule What is on
+	// (GET /schedule)
+	ListSchedule(ctx echo.Context, params ListScheduleParams) error
+	// ListScheduleToday What is on today
+	// (GET /schedule/today)
+	ListScheduleToday(ctx echo.Context, params ListScheduleTodayParams) error
+	// ListScheduleOfVenue What is on at a venue
+	// (GET /schedule/venue/{id})
+	ListScheduleOfVenue(ctx echo.Context, id PathID, params ListScheduleOfVenueParams) error
+	// DeleteSession Delete a session
+	// (DELETE /sessions/{id})
+	DeleteSession(ctx echo.Context, id PathID, params DeleteSessionParams) error
+	// GetSession Show a session
+	// (GET /sessions/{id})
+	GetSession(ctx echo.Context, id PathID) error
+	// UpdateSession Change a session
+	// (PUT /sessions/{id})
+	UpdateSession(ctx echo.Context, id PathID, params UpdateSessionParams) error
+	// DeleteStage Delete a stage that nothing depends on
+	// (DELETE /stages/{id})
+	DeleteStage(ctx echo.Context, id PathID, params DeleteStageParams) error
+	// UpdateStage Change a stage
+	// (PUT /stages/{id})
+	UpdateStage(ctx echo.Context, id PathID, params UpdateStageParams) error
+	// GetStageCalendar What is on a stage as a calendar
+	// (GET /stages/{id}/calendar.ics)
+	GetStageCalendar(ctx echo.Context, id PathID) error
+	// ListVenues List venues by name
+	// (GET /venues)
+	ListVenues(ctx echo.Context, params ListVenuesParams) error
+	// CreateVenue Make a venue
+	// (POST /venues)
+	CreateVenue(ctx echo.Context, params CreateVenueParams) error
+	// DeleteVenue Delete a venue that nothing depends on
+	// (DELETE /venues/{id})
+	DeleteVenue(ctx echo.Context, id PathID, params DeleteVenueParams) error
+	// GetVenue Show a venue
+	// (GET /venues/{id})
+	GetVenue(ctx echo.Context, id PathID) error
+	// UpdateVenue Change a venue
+	// (PUT /venues/{id})
+	UpdateVenue(ctx echo.Context, id PathID, params UpdateVenueParams) error
+	// ListStages List the stages of a venue
+	// (GET /venues/{id}/stages)
+	ListStages(ctx echo.Context, id PathID, params ListStagesParams) error
+	// CreateStage Add a stage to a venue
+	// (POST /venues/{id}/stages)
+	CreateStage(ctx echo.Context, id PathID, params CreateStageParams) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -732,6 +1397,132 @@ func (w *ServerInterfaceWrapper) Refresh(ctx echo.Context) error {
 	return err
 }
 
+// ListCategories converts echo context to params.
+func (w *ServerInterfaceWrapper) ListCategories(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListCategoriesParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListCategories(ctx, params)
+	return err
+}
+
+// CreateCategory converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateCategory(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateCategoryParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateCategory(ctx, params)
+	return err
+}
+
+// DeleteCategory converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteCategory(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id PathID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteCategoryParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteCategory(ctx, id, params)
+	return err
+}
+
+// UpdateCategory converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateCategory(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id PathID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateCategoryParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateCategory(ctx, id, params)
+	return err
+}
+
 // ListEvents converts echo context to params.
 func (w *ServerInterfaceWrapper) ListEvents(ctx echo.Context) error {
 	var err error
@@ -828,6 +1619,35 @@ func (w *ServerInterfaceWrapper) CreateEvent(ctx echo.Context) error {
 	return err
 }
 
+// ImportEvent converts echo context to params.
+func (w *ServerInterfaceWrapper) ImportEvent(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ImportEventParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ImportEvent(ctx, params)
+	return err
+}
+
 // DeleteEvent converts echo context to params.
 func (w *ServerInterfaceWrapper) DeleteEvent(ctx echo.Context) error {
 	var err error
@@ -916,6 +1736,122 @@ func (w *ServerInterfaceWrapper) UpdateEvent(ctx echo.Context) error {
 	return err
 }
 
+// GetEventCalendar converts echo context to params.
+func (w *ServerInterfaceWrapper) GetEventCalendar(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id EventID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetEventCalendar(ctx, id)
+	return err
+}
+
+// ListConflicts converts echo context to params.
+func (w *ServerInterfaceWrapper) ListConflicts(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id EventID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListConflicts(ctx, id)
+	return err
+}
+
+// ExportEvent converts echo context to params.
+func (w *ServerInterfaceWrapper) ExportEvent(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id EventID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ExportEvent(ctx, id)
+	return err
+}
+
+// ListSessions converts echo context to params.
+func (w *ServerInterfaceWrapper) ListSessions(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id EventID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListSessionsParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListSessions(ctx, id, params)
+	return err
+}
+
+// CreateSession converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateSession(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id EventID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateSessionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateSession(ctx, id, params)
+	return err
+}
+
 // SetEventStatus converts echo context to params.
 func (w *ServerInterfaceWrapper) SetEventStatus(ctx echo.Context) error {
 	var err error
@@ -949,6 +1885,854 @@ func (w *ServerInterfaceWrapper) SetEventStatus(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.SetEventStatus(ctx, id, params)
+	return err
+}
+
+// ListTicketTypes converts echo context to params.
+func (w *ServerInterfaceWrapper) ListTicketTypes(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id EventID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListTicketTypes(ctx, id)
+	return err
+}
+
+// CreateTicketType converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateTicketType(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id EventID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateTicketTypeParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateTicketType(ctx, id, params)
+	return err
+}
+
+// DeleteTicketType converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteTicketType(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id EventID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// ------------- Path parameter "key" -------------
+	var key TypeKey
+
+	err = runtime.BindStyledParameterWithOptions("simple", "key", ctx.Param("key"), &key, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter key: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteTicketTypeParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteTicketType(ctx, id, key, params)
+	return err
+}
+
+// UpdateTicketType converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateTicketType(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id EventID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// ------------- Path parameter "key" -------------
+	var key TypeKey
+
+	err = runtime.BindStyledParameterWithOptions("simple", "key", ctx.Param("key"), &key, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter key: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateTicketTypeParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateTicketType(ctx, id, key, params)
+	return err
+}
+
+// ListPerformers converts echo context to params.
+func (w *ServerInterfaceWrapper) ListPerformers(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListPerformersParams
+	// ------------- Optional query parameter "q" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "q", ctx.QueryParams(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter q: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListPerformers(ctx, params)
+	return err
+}
+
+// CreatePerformer converts echo context to params.
+func (w *ServerInterfaceWrapper) CreatePerformer(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreatePerformerParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreatePerformer(ctx, params)
+	return err
+}
+
+// DeletePerformer converts echo context to params.
+func (w *ServerInterfaceWrapper) DeletePerformer(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id PathID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeletePerformerParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeletePerformer(ctx, id, params)
+	return err
+}
+
+// GetPerformer converts echo context to params.
+func (w *ServerInterfaceWrapper) GetPerformer(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id PathID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetPerformer(ctx, id)
+	return err
+}
+
+// UpdatePerformer converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdatePerformer(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id PathID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdatePerformerParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdatePerformer(ctx, id, params)
+	return err
+}
+
+// ListSchedule converts echo context to params.
+func (w *ServerInterfaceWrapper) ListSchedule(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListScheduleParams
+	// ------------- Optional query parameter "event" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "event", ctx.QueryParams(), &params.Event, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter event: %s", err))
+	}
+
+	// ------------- Optional query parameter "venue" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "venue", ctx.QueryParams(), &params.Venue, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter venue: %s", err))
+	}
+
+	// ------------- Optional query parameter "stage" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "stage", ctx.QueryParams(), &params.Stage, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter stage: %s", err))
+	}
+
+	// ------------- Optional query parameter "performer" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "performer", ctx.QueryParams(), &params.Performer, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter performer: %s", err))
+	}
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", ctx.QueryParams(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter from: %s", err))
+	}
+
+	// ------------- Optional query parameter "until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "until", ctx.QueryParams(), &params.Until, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter until: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListSchedule(ctx, params)
+	return err
+}
+
+// ListScheduleToday converts echo context to params.
+func (w *ServerInterfaceWrapper) ListScheduleToday(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListScheduleTodayParams
+	// ------------- Optional query parameter "event" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "event", ctx.QueryParams(), &params.Event, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter event: %s", err))
+	}
+
+	// ------------- Optional query parameter "venue" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "venue", ctx.QueryParams(), &params.Venue, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter venue: %s", err))
+	}
+
+	// ------------- Optional query parameter "stage" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "stage", ctx.QueryParams(), &params.Stage, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter stage: %s", err))
+	}
+
+	// ------------- Optional query parameter "performer" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "performer", ctx.QueryParams(), &params.Performer, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter performer: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListScheduleToday(ctx, params)
+	return err
+}
+
+// ListScheduleOfVenue converts echo context to params.
+func (w *ServerInterfaceWrapper) ListScheduleOfVenue(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id PathID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListScheduleOfVenueParams
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", ctx.QueryParams(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter from: %s", err))
+	}
+
+	// ------------- Optional query parameter "until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "until", ctx.QueryParams(), &params.Until, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter until: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListScheduleOfVenue(ctx, id, params)
+	return err
+}
+
+// DeleteSession converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteSession(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id PathID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteSessionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteSession(ctx, id, params)
+	return err
+}
+
+// GetSession converts echo context to params.
+func (w *ServerInterfaceWrapper) GetSession(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id PathID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetSession(ctx, id)
+	return err
+}
+
+// UpdateSession converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateSession(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id PathID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateSessionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateSession(ctx, id, params)
+	return err
+}
+
+// DeleteStage converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteStage(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id PathID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteStageParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteStage(ctx, id, params)
+	return err
+}
+
+// UpdateStage converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateStage(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id PathID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateStageParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateStage(ctx, id, params)
+	return err
+}
+
+// GetStageCalendar converts echo context to params.
+func (w *ServerInterfaceWrapper) GetStageCalendar(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id PathID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetStageCalendar(ctx, id)
+	return err
+}
+
+// ListVenues converts echo context to params.
+func (w *ServerInterfaceWrapper) ListVenues(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListVenuesParams
+	// ------------- Optional query parameter "q" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "q", ctx.QueryParams(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter q: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListVenues(ctx, params)
+	return err
+}
+
+// CreateVenue converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateVenue(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateVenueParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateVenue(ctx, params)
+	return err
+}
+
+// DeleteVenue converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteVenue(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id PathID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteVenueParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteVenue(ctx, id, params)
+	return err
+}
+
+// GetVenue converts echo context to params.
+func (w *ServerInterfaceWrapper) GetVenue(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id PathID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetVenue(ctx, id)
+	return err
+}
+
+// UpdateVenue converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateVenue(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id PathID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateVenueParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateVenue(ctx, id, params)
+	return err
+}
+
+// ListStages converts echo context to params.
+func (w *ServerInterfaceWrapper) ListStages(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id PathID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListStagesParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListStages(ctx, id, params)
+	return err
+}
+
+// CreateStage converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateStage(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id PathID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateStageParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateStage(ctx, id, params)
 	return err
 }
 
@@ -1008,6 +2792,41 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/events/:id", wrapper.GetEvent, options.OperationMiddlewares["getEvent"]...)
 	router.PUT(options.BaseURL+"/events/:id", wrapper.UpdateEvent, options.OperationMiddlewares["updateEvent"]...)
 	router.POST(options.BaseURL+"/events/:id/status", wrapper.SetEventStatus, options.OperationMiddlewares["setEventStatus"]...)
+	router.GET(options.BaseURL+"/events/:id/sessions", wrapper.ListSessions, options.OperationMiddlewares["listSessions"]...)
+	router.POST(options.BaseURL+"/events/:id/sessions", wrapper.CreateSession, options.OperationMiddlewares["createSession"]...)
+	router.GET(options.BaseURL+"/events/:id/conflicts", wrapper.ListConflicts, options.OperationMiddlewares["listConflicts"]...)
+	router.DELETE(options.BaseURL+"/sessions/:id", wrapper.DeleteSession, options.OperationMiddlewares["deleteSession"]...)
+	router.GET(options.BaseURL+"/sessions/:id", wrapper.GetSession, options.OperationMiddlewares["getSession"]...)
+	router.PUT(options.BaseURL+"/sessions/:id", wrapper.UpdateSession, options.OperationMiddlewares["updateSession"]...)
+	router.GET(options.BaseURL+"/events/:id/ticket-types", wrapper.ListTicketTypes, options.OperationMiddlewares["listTicketTypes"]...)
+	router.POST(options.BaseURL+"/events/:id/ticket-types", wrapper.CreateTicketType, options.OperationMiddlewares["createTicketType"]...)
+	router.DELETE(options.BaseURL+"/events/:id/ticket-types/:key", wrapper.DeleteTicketType, options.OperationMiddlewares["deleteTicketType"]...)
+	router.PUT(options.BaseURL+"/events/:id/ticket-types/:key", wrapper.UpdateTicketType, options.OperationMiddlewares["updateTicketType"]...)
+	router.GET(options.BaseURL+"/events/:id/export", wrapper.ExportEvent, options.OperationMiddlewares["exportEvent"]...)
+	router.POST(options.BaseURL+"/events/import", wrapper.ImportEvent, options.OperationMiddlewares["importEvent"]...)
+	router.GET(options.BaseURL+"/events/:id/calendar.ics", wrapper.GetEventCalendar, options.OperationMiddlewares["getEventCalendar"]...)
+	router.GET(options.BaseURL+"/stages/:id/calendar.ics", wrapper.GetStageCalendar, options.OperationMiddlewares["getStageCalendar"]...)
+	router.GET(options.BaseURL+"/schedule", wrapper.ListSchedule, options.OperationMiddlewares["listSchedule"]...)
+	router.GET(options.BaseURL+"/schedule/today", wrapper.ListScheduleToday, options.OperationMiddlewares["listScheduleToday"]...)
+	router.GET(options.BaseURL+"/schedule/venue/:id", wrapper.ListScheduleOfVenue, options.OperationMiddlewares["listScheduleOfVenue"]...)
+	router.GET(options.BaseURL+"/venues", wrapper.ListVenues, options.OperationMiddlewares["listVenues"]...)
+	router.POST(options.BaseURL+"/venues", wrapper.CreateVenue, options.OperationMiddlewares["createVenue"]...)
+	router.DELETE(options.BaseURL+"/venues/:id", wrapper.DeleteVenue, options.OperationMiddlewares["deleteVenue"]...)
+	router.GET(options.BaseURL+"/venues/:id", wrapper.GetVenue, options.OperationMiddlewares["getVenue"]...)
+	router.PUT(options.BaseURL+"/venues/:id", wrapper.UpdateVenue, options.OperationMiddlewares["updateVenue"]...)
+	router.GET(options.BaseURL+"/venues/:id/stages", wrapper.ListStages, options.OperationMiddlewares["listStages"]...)
+	router.POST(options.BaseURL+"/venues/:id/stages", wrapper.CreateStage, options.OperationMiddlewares["createStage"]...)
+	router.DELETE(options.BaseURL+"/stages/:id", wrapper.DeleteStage, options.OperationMiddlewares["deleteStage"]...)
+	router.PUT(options.BaseURL+"/stages/:id", wrapper.UpdateStage, options.OperationMiddlewares["updateStage"]...)
+	router.GET(options.BaseURL+"/categories", wrapper.ListCategories, options.OperationMiddlewares["listCategories"]...)
+	router.POST(options.BaseURL+"/categories", wrapper.CreateCategory, options.OperationMiddlewares["createCategory"]...)
+	router.DELETE(options.BaseURL+"/categories/:id", wrapper.DeleteCategory, options.OperationMiddlewares["deleteCategory"]...)
+	router.PUT(options.BaseURL+"/categories/:id", wrapper.UpdateCategory, options.OperationMiddlewares["updateCategory"]...)
+	router.GET(options.BaseURL+"/performers", wrapper.ListPerformers, options.OperationMiddlewares["listPerformers"]...)
+	router.POST(options.BaseURL+"/performers", wrapper.CreatePerformer, options.OperationMiddlewares["createPerformer"]...)
+	router.DELETE(options.BaseURL+"/performers/:id", wrapper.DeletePerformer, options.OperationMiddlewares["deletePerformer"]...)
+	router.GET(options.BaseURL+"/performers/:id", wrapper.GetPerformer, options.OperationMiddlewares["getPerformer"]...)
+	router.PUT(options.BaseURL+"/performers/:id", wrapper.UpdatePerformer, options.OperationMiddlewares["updatePerformer"]...)
 	router.POST(options.BaseURL+"/attendees/register", wrapper.Register, options.OperationMiddlewares["register"]...)
 	router.GET(options.BaseURL+"/attendees/profile", wrapper.GetProfile, options.OperationMiddlewares["getProfile"]...)
 	router.PUT(options.BaseURL+"/attendees/profile", wrapper.UpdateProfile, options.OperationMiddlewares["updateProfile"]...)
@@ -1353,6 +3172,186 @@ func (response RefreshdefaultJSONResponse) VisitRefreshResponse(w http.ResponseW
 	return err
 }
 
+type ListCategoriesRequestObject struct {
+	Params ListCategoriesParams
+}
+
+type ListCategoriesResponseObject interface {
+	VisitListCategoriesResponse(w http.ResponseWriter) error
+}
+
+type ListCategories200JSONResponse CategoriesAnswer
+
+func (response ListCategories200JSONResponse) VisitListCategoriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListCategoriesdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListCategoriesdefaultJSONResponse) VisitListCategoriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateCategoryRequestObject struct {
+	Params CreateCategoryParams
+	Body   *CreateCategoryJSONRequestBody
+}
+
+type CreateCategoryResponseObject interface {
+	VisitCreateCategoryResponse(w http.ResponseWriter) error
+}
+
+type CreateCategory201ResponseHeaders struct {
+	ETag *string
+}
+
+type CreateCategory201JSONResponse struct {
+	Body    CategoryAnswer
+	Headers CreateCategory201ResponseHeaders
+}
+
+func (response CreateCategory201JSONResponse) VisitCreateCategoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateCategorydefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateCategorydefaultJSONResponse) VisitCreateCategoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteCategoryRequestObject struct {
+	Id     PathID `json:"id"`
+	Params DeleteCategoryParams
+}
+
+type DeleteCategoryResponseObject interface {
+	VisitDeleteCategoryResponse(w http.ResponseWriter) error
+}
+
+type DeleteCategory200JSONResponse Done
+
+func (response DeleteCategory200JSONResponse) VisitDeleteCategoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteCategorydefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteCategorydefaultJSONResponse) VisitDeleteCategoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateCategoryRequestObject struct {
+	Id     PathID `json:"id"`
+	Params UpdateCategoryParams
+	Body   *UpdateCategoryJSONRequestBody
+}
+
+type UpdateCategoryResponseObject interface {
+	VisitUpdateCategoryResponse(w http.ResponseWriter) error
+}
+
+type UpdateCategory200ResponseHeaders struct {
+	ETag *string
+}
+
+type UpdateCategory200JSONResponse struct {
+	Body    CategoryAnswer
+	Headers UpdateCategory200ResponseHeaders
+}
+
+func (response UpdateCategory200JSONResponse) VisitUpdateCategoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateCategorydefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateCategorydefaultJSONResponse) VisitUpdateCategoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListEventsRequestObject struct {
 	Params ListEventsParams
 }
@@ -1431,6 +3430,56 @@ type CreateEventdefaultJSONResponse struct {
 }
 
 func (response CreateEventdefaultJSONResponse) VisitCreateEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportEventRequestObject struct {
+	Params ImportEventParams
+	Body   *ImportEventJSONRequestBody
+}
+
+type ImportEventResponseObject interface {
+	VisitImportEventResponse(w http.ResponseWriter) error
+}
+
+type ImportEvent201ResponseHeaders struct {
+	ETag *string
+}
+
+type ImportEvent201JSONResponse struct {
+	Body    EventAnswer
+	Headers ImportEvent201ResponseHeaders
+}
+
+func (response ImportEvent201JSONResponse) VisitImportEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportEventdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ImportEventdefaultJSONResponse) VisitImportEventResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1582,6 +3631,220 @@ func (response UpdateEventdefaultJSONResponse) VisitUpdateEventResponse(w http.R
 	return err
 }
 
+type GetEventCalendarRequestObject struct {
+	Id EventID `json:"id"`
+}
+
+type GetEventCalendarResponseObject interface {
+	VisitGetEventCalendarResponse(w http.ResponseWriter) error
+}
+
+type GetEventCalendar200TextcalendarResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response GetEventCalendar200TextcalendarResponse) VisitGetEventCalendarResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/calendar")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetEventCalendardefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetEventCalendardefaultJSONResponse) VisitGetEventCalendarResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConflictsRequestObject struct {
+	Id EventID `json:"id"`
+}
+
+type ListConflictsResponseObject interface {
+	VisitListConflictsResponse(w http.ResponseWriter) error
+}
+
+type ListConflicts200JSONResponse ConflictsAnswer
+
+func (response ListConflicts200JSONResponse) VisitListConflictsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListConflictsdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListConflictsdefaultJSONResponse) VisitListConflictsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportEventRequestObject struct {
+	Id EventID `json:"id"`
+}
+
+type ExportEventResponseObject interface {
+	VisitExportEventResponse(w http.ResponseWriter) error
+}
+
+type ExportEvent200JSONResponse ProgrammeAnswer
+
+func (response ExportEvent200JSONResponse) VisitExportEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportEventdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportEventdefaultJSONResponse) VisitExportEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSessionsRequestObject struct {
+	Id     EventID `json:"id"`
+	Params ListSessionsParams
+}
+
+type ListSessionsResponseObject interface {
+	VisitListSessionsResponse(w http.ResponseWriter) error
+}
+
+type ListSessions200JSONResponse SessionsAnswer
+
+func (response ListSessions200JSONResponse) VisitListSessionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSessionsdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListSessionsdefaultJSONResponse) VisitListSessionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSessionRequestObject struct {
+	Id     EventID `json:"id"`
+	Params CreateSessionParams
+	Body   *CreateSessionJSONRequestBody
+}
+
+type CreateSessionResponseObject interface {
+	VisitCreateSessionResponse(w http.ResponseWriter) error
+}
+
+type CreateSession201ResponseHeaders struct {
+	ETag *string
+}
+
+type CreateSession201JSONResponse struct {
+	Body    SessionAnswer
+	Headers CreateSession201ResponseHeaders
+}
+
+func (response CreateSession201JSONResponse) VisitCreateSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSessiondefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateSessiondefaultJSONResponse) VisitCreateSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type SetEventStatusRequestObject struct {
 	Id     EventID `json:"id"`
 	Params SetEventStatusParams
@@ -1633,6 +3896,1132 @@ func (response SetEventStatusdefaultJSONResponse) VisitSetEventStatusResponse(w 
 	return err
 }
 
+type ListTicketTypesRequestObject struct {
+	Id EventID `json:"id"`
+}
+
+type ListTicketTypesResponseObject interface {
+	VisitListTicketTypesResponse(w http.ResponseWriter) error
+}
+
+type ListTicketTypes200JSONResponse TicketTypesAnswer
+
+func (response ListTicketTypes200JSONResponse) VisitListTicketTypesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTicketTypesdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListTicketTypesdefaultJSONResponse) VisitListTicketTypesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTicketTypeRequestObject struct {
+	Id     EventID `json:"id"`
+	Params CreateTicketTypeParams
+	Body   *CreateTicketTypeJSONRequestBody
+}
+
+type CreateTicketTypeResponseObject interface {
+	VisitCreateTicketTypeResponse(w http.ResponseWriter) error
+}
+
+type CreateTicketType201ResponseHeaders struct {
+	ETag *string
+}
+
+type CreateTicketType201JSONResponse struct {
+	Body    TicketTypeAnswer
+	Headers CreateTicketType201ResponseHeaders
+}
+
+func (response CreateTicketType201JSONResponse) VisitCreateTicketTypeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTicketTypedefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateTicketTypedefaultJSONResponse) VisitCreateTicketTypeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTicketTypeRequestObject struct {
+	Id     EventID `json:"id"`
+	Key    TypeKey `json:"key"`
+	Params DeleteTicketTypeParams
+}
+
+type DeleteTicketTypeResponseObject interface {
+	VisitDeleteTicketTypeResponse(w http.ResponseWriter) error
+}
+
+type DeleteTicketType200JSONResponse Done
+
+func (response DeleteTicketType200JSONResponse) VisitDeleteTicketTypeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteTicketTypedefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteTicketTypedefaultJSONResponse) VisitDeleteTicketTypeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTicketTypeRequestObject struct {
+	Id     EventID `json:"id"`
+	Key    TypeKey `json:"key"`
+	Params UpdateTicketTypeParams
+	Body   *UpdateTicketTypeJSONRequestBody
+}
+
+type UpdateTicketTypeResponseObject interface {
+	VisitUpdateTicketTypeResponse(w http.ResponseWriter) error
+}
+
+type UpdateTicketType200ResponseHeaders struct {
+	ETag *string
+}
+
+type UpdateTicketType200JSONResponse struct {
+	Body    TicketTypeAnswer
+	Headers UpdateTicketType200ResponseHeaders
+}
+
+func (response UpdateTicketType200JSONResponse) VisitUpdateTicketTypeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateTicketTypedefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateTicketTypedefaultJSONResponse) VisitUpdateTicketTypeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListPerformersRequestObject struct {
+	Params ListPerformersParams
+}
+
+type ListPerformersResponseObject interface {
+	VisitListPerformersResponse(w http.ResponseWriter) error
+}
+
+type ListPerformers200JSONResponse PerformersAnswer
+
+func (response ListPerformers200JSONResponse) VisitListPerformersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListPerformersdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListPerformersdefaultJSONResponse) VisitListPerformersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreatePerformerRequestObject struct {
+	Params CreatePerformerParams
+	Body   *CreatePerformerJSONRequestBody
+}
+
+type CreatePerformerResponseObject interface {
+	VisitCreatePerformerResponse(w http.ResponseWriter) error
+}
+
+type CreatePerformer201ResponseHeaders struct {
+	ETag *string
+}
+
+type CreatePerformer201JSONResponse struct {
+	Body    PerformerAnswer
+	Headers CreatePerformer201ResponseHeaders
+}
+
+func (response CreatePerformer201JSONResponse) VisitCreatePerformerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreatePerformerdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreatePerformerdefaultJSONResponse) VisitCreatePerformerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeletePerformerRequestObject struct {
+	Id     PathID `json:"id"`
+	Params DeletePerformerParams
+}
+
+type DeletePerformerResponseObject interface {
+	VisitDeletePerformerResponse(w http.ResponseWriter) error
+}
+
+type DeletePerformer200JSONResponse Done
+
+func (response DeletePerformer200JSONResponse) VisitDeletePerformerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeletePerformerdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeletePerformerdefaultJSONResponse) VisitDeletePerformerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetPerformerRequestObject struct {
+	Id PathID `json:"id"`
+}
+
+type GetPerformerResponseObject interface {
+	VisitGetPerformerResponse(w http.ResponseWriter) error
+}
+
+type GetPerformer200ResponseHeaders struct {
+	ETag *string
+}
+
+type GetPerformer200JSONResponse struct {
+	Body    PerformerAnswer
+	Headers GetPerformer200ResponseHeaders
+}
+
+func (response GetPerformer200JSONResponse) VisitGetPerformerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetPerformerdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetPerformerdefaultJSONResponse) VisitGetPerformerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdatePerformerRequestObject struct {
+	Id     PathID `json:"id"`
+	Params UpdatePerformerParams
+	Body   *UpdatePerformerJSONRequestBody
+}
+
+type UpdatePerformerResponseObject interface {
+	VisitUpdatePerformerResponse(w http.ResponseWriter) error
+}
+
+type UpdatePerformer200ResponseHeaders struct {
+	ETag *string
+}
+
+type UpdatePerformer200JSONResponse struct {
+	Body    PerformerAnswer
+	Headers UpdatePerformer200ResponseHeaders
+}
+
+func (response UpdatePerformer200JSONResponse) VisitUpdatePerformerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdatePerformerdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdatePerformerdefaultJSONResponse) VisitUpdatePerformerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListScheduleRequestObject struct {
+	Params ListScheduleParams
+}
+
+type ListScheduleResponseObject interface {
+	VisitListScheduleResponse(w http.ResponseWriter) error
+}
+
+type ListSchedule200JSONResponse SessionsAnswer
+
+func (response ListSchedule200JSONResponse) VisitListScheduleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListScheduledefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListScheduledefaultJSONResponse) VisitListScheduleResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListScheduleTodayRequestObject struct {
+	Params ListScheduleTodayParams
+}
+
+type ListScheduleTodayResponseObject interface {
+	VisitListScheduleTodayResponse(w http.ResponseWriter) error
+}
+
+type ListScheduleToday200JSONResponse SessionsAnswer
+
+func (response ListScheduleToday200JSONResponse) VisitListScheduleTodayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListScheduleTodaydefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListScheduleTodaydefaultJSONResponse) VisitListScheduleTodayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListScheduleOfVenueRequestObject struct {
+	Id     PathID `json:"id"`
+	Params ListScheduleOfVenueParams
+}
+
+type ListScheduleOfVenueResponseObject interface {
+	VisitListScheduleOfVenueResponse(w http.ResponseWriter) error
+}
+
+type ListScheduleOfVenue200JSONResponse SessionsAnswer
+
+func (response ListScheduleOfVenue200JSONResponse) VisitListScheduleOfVenueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListScheduleOfVenuedefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListScheduleOfVenuedefaultJSONResponse) VisitListScheduleOfVenueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSessionRequestObject struct {
+	Id     PathID `json:"id"`
+	Params DeleteSessionParams
+}
+
+type DeleteSessionResponseObject interface {
+	VisitDeleteSessionResponse(w http.ResponseWriter) error
+}
+
+type DeleteSession200JSONResponse Done
+
+func (response DeleteSession200JSONResponse) VisitDeleteSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSessiondefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteSessiondefaultJSONResponse) VisitDeleteSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSessionRequestObject struct {
+	Id PathID `json:"id"`
+}
+
+type GetSessionResponseObject interface {
+	VisitGetSessionResponse(w http.ResponseWriter) error
+}
+
+type GetSession200ResponseHeaders struct {
+	ETag *string
+}
+
+type GetSession200JSONResponse struct {
+	Body    SessionAnswer
+	Headers GetSession200ResponseHeaders
+}
+
+func (response GetSession200JSONResponse) VisitGetSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSessiondefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetSessiondefaultJSONResponse) VisitGetSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSessionRequestObject struct {
+	Id     PathID `json:"id"`
+	Params UpdateSessionParams
+	Body   *UpdateSessionJSONRequestBody
+}
+
+type UpdateSessionResponseObject interface {
+	VisitUpdateSessionResponse(w http.ResponseWriter) error
+}
+
+type UpdateSession200ResponseHeaders struct {
+	ETag *string
+}
+
+type UpdateSession200JSONResponse struct {
+	Body    SessionAnswer
+	Headers UpdateSession200ResponseHeaders
+}
+
+func (response UpdateSession200JSONResponse) VisitUpdateSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSessiondefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateSessiondefaultJSONResponse) VisitUpdateSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteStageRequestObject struct {
+	Id     PathID `json:"id"`
+	Params DeleteStageParams
+}
+
+type DeleteStageResponseObject interface {
+	VisitDeleteStageResponse(w http.ResponseWriter) error
+}
+
+type DeleteStage200JSONResponse Done
+
+func (response DeleteStage200JSONResponse) VisitDeleteStageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteStagedefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteStagedefaultJSONResponse) VisitDeleteStageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateStageRequestObject struct {
+	Id     PathID `json:"id"`
+	Params UpdateStageParams
+	Body   *UpdateStageJSONRequestBody
+}
+
+type UpdateStageResponseObject interface {
+	VisitUpdateStageResponse(w http.ResponseWriter) error
+}
+
+type UpdateStage200ResponseHeaders struct {
+	ETag *string
+}
+
+type UpdateStage200JSONResponse struct {
+	Body    StageAnswer
+	Headers UpdateStage200ResponseHeaders
+}
+
+func (response UpdateStage200JSONResponse) VisitUpdateStageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateStagedefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateStagedefaultJSONResponse) VisitUpdateStageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStageCalendarRequestObject struct {
+	Id PathID `json:"id"`
+}
+
+type GetStageCalendarResponseObject interface {
+	VisitGetStageCalendarResponse(w http.ResponseWriter) error
+}
+
+type GetStageCalendar200TextcalendarResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response GetStageCalendar200TextcalendarResponse) VisitGetStageCalendarResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/calendar")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetStageCalendardefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetStageCalendardefaultJSONResponse) VisitGetStageCalendarResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListVenuesRequestObject struct {
+	Params ListVenuesParams
+}
+
+type ListVenuesResponseObject interface {
+	VisitListVenuesResponse(w http.ResponseWriter) error
+}
+
+type ListVenues200JSONResponse VenuesAnswer
+
+func (response ListVenues200JSONResponse) VisitListVenuesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListVenuesdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListVenuesdefaultJSONResponse) VisitListVenuesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateVenueRequestObject struct {
+	Params CreateVenueParams
+	Body   *CreateVenueJSONRequestBody
+}
+
+type CreateVenueResponseObject interface {
+	VisitCreateVenueResponse(w http.ResponseWriter) error
+}
+
+type CreateVenue201ResponseHeaders struct {
+	ETag *string
+}
+
+type CreateVenue201JSONResponse struct {
+	Body    VenueAnswer
+	Headers CreateVenue201ResponseHeaders
+}
+
+func (response CreateVenue201JSONResponse) VisitCreateVenueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateVenuedefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateVenuedefaultJSONResponse) VisitCreateVenueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteVenueRequestObject struct {
+	Id     PathID `json:"id"`
+	Params DeleteVenueParams
+}
+
+type DeleteVenueResponseObject interface {
+	VisitDeleteVenueResponse(w http.ResponseWriter) error
+}
+
+type DeleteVenue200JSONResponse Done
+
+func (response DeleteVenue200JSONResponse) VisitDeleteVenueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteVenuedefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteVenuedefaultJSONResponse) VisitDeleteVenueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetVenueRequestObject struct {
+	Id PathID `json:"id"`
+}
+
+type GetVenueResponseObject interface {
+	VisitGetVenueResponse(w http.ResponseWriter) error
+}
+
+type GetVenue200ResponseHeaders struct {
+	ETag *string
+}
+
+type GetVenue200JSONResponse struct {
+	Body    VenueAnswer
+	Headers GetVenue200ResponseHeaders
+}
+
+func (response GetVenue200JSONResponse) VisitGetVenueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetVenuedefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetVenuedefaultJSONResponse) VisitGetVenueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateVenueRequestObject struct {
+	Id     PathID `json:"id"`
+	Params UpdateVenueParams
+	Body   *UpdateVenueJSONRequestBody
+}
+
+type UpdateVenueResponseObject interface {
+	VisitUpdateVenueResponse(w http.ResponseWriter) error
+}
+
+type UpdateVenue200ResponseHeaders struct {
+	ETag *string
+}
+
+type UpdateVenue200JSONResponse struct {
+	Body    VenueAnswer
+	Headers UpdateVenue200ResponseHeaders
+}
+
+func (response UpdateVenue200JSONResponse) VisitUpdateVenueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateVenuedefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateVenuedefaultJSONResponse) VisitUpdateVenueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListStagesRequestObject struct {
+	Id     PathID `json:"id"`
+	Params ListStagesParams
+}
+
+type ListStagesResponseObject interface {
+	VisitListStagesResponse(w http.ResponseWriter) error
+}
+
+type ListStages200JSONResponse StagesAnswer
+
+func (response ListStages200JSONResponse) VisitListStagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListStagesdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListStagesdefaultJSONResponse) VisitListStagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateStageRequestObject struct {
+	Id     PathID `json:"id"`
+	Params CreateStageParams
+	Body   *CreateStageJSONRequestBody
+}
+
+type CreateStageResponseObject interface {
+	VisitCreateStageResponse(w http.ResponseWriter) error
+}
+
+type CreateStage201ResponseHeaders struct {
+	ETag *string
+}
+
+type CreateStage201JSONResponse struct {
+	Body    StageAnswer
+	Headers CreateStage201ResponseHeaders
+}
+
+func (response CreateStage201JSONResponse) VisitCreateStageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateStagedefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateStagedefaultJSONResponse) VisitCreateStageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// CheckIn Let somebody in or out at central
@@ -1659,12 +5048,27 @@ type StrictServerInterface interface {
 	// Refresh Trade a refresh token for new tokens
 	// (POST /auth/refresh)
 	Refresh(ctx context.Context, request RefreshRequestObject) (RefreshResponseObject, error)
+	// ListCategories List categories in their order
+	// (GET /categories)
+	ListCategories(ctx context.Context, request ListCategoriesRequestObject) (ListCategoriesResponseObject, error)
+	// CreateCategory Make a category
+	// (POST /categories)
+	CreateCategory(ctx context.Context, request CreateCategoryRequestObject) (CreateCategoryResponseObject, error)
+	// DeleteCategory Delete a category that nothing depends on
+	// (DELETE /categories/{id})
+	DeleteCategory(ctx context.Context, request DeleteCategoryRequestObject) (DeleteCategoryResponseObject, error)
+	// UpdateCategory Change a category
+	// (PUT /categories/{id})
+	UpdateCategory(ctx context.Context, request UpdateCategoryRequestObject) (UpdateCategoryResponseObject, error)
 	// ListEvents List events, by their start
 	// (GET /events)
 	ListEvents(ctx context.Context, request ListEventsRequestObject) (ListEventsResponseObject, error)
 	// CreateEvent Make a draft
 	// (POST /events)
 	CreateEvent(ctx context.Context, request CreateEventRequestObject) (CreateEventResponseObject, error)
+	// ImportEvent Make a draft of an exported programme
+	// (POST /events/import)
+	ImportEvent(ctx context.Context, request ImportEventRequestObject) (ImportEventResponseObject, error)
 	// DeleteEvent Delete a draft that has no tickets
 	// (DELETE /events/{id})
 	DeleteEvent(ctx context.Context, request DeleteEventRequestObject) (DeleteEventResponseObject, error)
@@ -1674,9 +5078,99 @@ type StrictServerInterface interface {
 	// UpdateEvent Change an event
 	// (PUT /events/{id})
 	UpdateEvent(ctx context.Context, request UpdateEventRequestObject) (UpdateEventResponseObject, error)
+	// GetEventCalendar The sessions of an event as a calendar
+	// (GET /events/{id}/calendar.ics)
+	GetEventCalendar(ctx context.Context, request GetEventCalendarRequestObject) (GetEventCalendarResponseObject, error)
+	// ListConflicts List what keeps a draft from being published
+	// (GET /events/{id}/conflicts)
+	ListConflicts(ctx context.Context, request ListConflictsRequestObject) (ListConflictsResponseObject, error)
+	// ExportEvent The whole programme of an event
+	// (GET /events/{id}/export)
+	ExportEvent(ctx context.Context, request ExportEventRequestObject) (ExportEventResponseObject, error)
+	// ListSessions List the sessions of an event
+	// (GET /events/{id}/sessions)
+	ListSessions(ctx context.Context, request ListSessionsRequestObject) (ListSessionsResponseObject, error)
+	// CreateSession Add a session to an event
+	// (POST /events/{id}/sessions)
+	CreateSession(ctx context.Context, request CreateSessionRequestObject) (CreateSessionResponseObject, error)
 	// SetEventStatus Take an event a step further
 	// (POST /events/{id}/status)
 	SetEventStatus(ctx context.Context, request SetEventStatusRequestObject) (SetEventStatusResponseObject, error)
+	// ListTicketTypes List the ticket types of an event
+	// (GET /events/{id}/ticket-types)
+	ListTicketTypes(ctx context.Context, request ListTicketTypesRequestObject) (ListTicketTypesResponseObject, error)
+	// CreateTicketType Add a ticket type to an event
+	// (POST /events/{id}/ticket-types)
+	CreateTicketType(ctx context.Context, request CreateTicketTypeRequestObject) (CreateTicketTypeResponseObject, error)
+	// DeleteTicketType Delete a ticket type that nothing depends on
+	// (DELETE /events/{id}/ticket-types/{key})
+	DeleteTicketType(ctx context.Context, request DeleteTicketTypeRequestObject) (DeleteTicketTypeResponseObject, error)
+	// UpdateTicketType Change a ticket type
+	// (PUT /events/{id}/ticket-types/{key})
+	UpdateTicketType(ctx context.Context, request UpdateTicketTypeRequestObject) (UpdateTicketTypeResponseObject, error)
+	// ListPerformers List performers by name
+	// (GET /performers)
+	ListPerformers(ctx context.Context, request ListPerformersRequestObject) (ListPerformersResponseObject, error)
+	// CreatePerformer Make a performer
+	// (POST /performers)
+	CreatePerformer(ctx context.Context, request CreatePerformerRequestObject) (CreatePerformerResponseObject, error)
+	// DeletePerformer Delete a performer that nothing depends on
+	// (DELETE /performers/{id})
+	DeletePerformer(ctx context.Context, request DeletePerformerRequestObject) (DeletePerformerResponseObject, error)
+	// GetPerformer Show a performer
+	// (GET /performers/{id})
+	GetPerformer(ctx context.Context, request GetPerformerRequestObject) (GetPerformerResponseObject, error)
+	// UpdatePerformer Change a performer
+	// (PUT /performers/{id})
+	UpdatePerformer(ctx context.Context, request UpdatePerformerRequestObject) (UpdatePerformerResponseObject, error)
+	// ListSchedule What is on
+	// (GET /schedule)
+	ListSchedule(ctx context.Context, request ListScheduleRequestObject) (ListScheduleResponseObject, error)
+	// ListScheduleToday What is on today
+	// (GET /schedule/today)
+	ListScheduleToday(ctx context.Context, request ListScheduleTodayRequestObject) (ListScheduleTodayResponseObject, error)
+	// ListScheduleOfVenue What is on at a venue
+	// (GET /schedule/venue/{id})
+	ListScheduleOfVenue(ctx context.Context, request ListScheduleOfVenueRequestObject) (ListScheduleOfVenueResponseObject, error)
+	// DeleteSession Delete a session
+	// (DELETE /sessions/{id})
+	DeleteSession(ctx context.Context, request DeleteSessionRequestObject) (DeleteSessionResponseObject, error)
+	// GetSession Show a session
+	// (GET /sessions/{id})
+	GetSession(ctx context.Context, request GetSessionRequestObject) (GetSessionResponseObject, error)
+	// UpdateSession Change a session
+	// (PUT /sessions/{id})
+	UpdateSession(ctx context.Context, request UpdateSessionRequestObject) (UpdateSessionResponseObject, error)
+	// DeleteStage Delete a stage that nothing depends on
+	// (DELETE /stages/{id})
+	DeleteStage(ctx context.Context, request DeleteStageRequestObject) (DeleteStageResponseObject, error)
+	// UpdateStage Change a stage
+	// (PUT /stages/{id})
+	UpdateStage(ctx context.Context, request UpdateStageRequestObject) (UpdateStageResponseObject, error)
+	// GetStageCalendar What is on a stage as a calendar
+	// (GET /stages/{id}/calendar.ics)
+	GetStageCalendar(ctx context.Context, request GetStageCalendarRequestObject) (GetStageCalendarResponseObject, error)
+	// ListVenues List venues by name
+	// (GET /venues)
+	ListVenues(ctx context.Context, request ListVenuesRequestObject) (ListVenuesResponseObject, error)
+	// CreateVenue Make a venue
+	// (POST /venues)
+	CreateVenue(ctx context.Context, request CreateVenueRequestObject) (CreateVenueResponseObject, error)
+	// DeleteVenue Delete a venue that nothing depends on
+	// (DELETE /venues/{id})
+	DeleteVenue(ctx context.Context, request DeleteVenueRequestObject) (DeleteVenueResponseObject, error)
+	// GetVenue Show a venue
+	// (GET /venues/{id})
+	GetVenue(ctx context.Context, request GetVenueRequestObject) (GetVenueResponseObject, error)
+	// UpdateVenue Change a venue
+	// (PUT /venues/{id})
+	UpdateVenue(ctx context.Context, request UpdateVenueRequestObject) (UpdateVenueResponseObject, error)
+	// ListStages List the stages of a venue
+	// (GET /venues/{id}/stages)
+	ListStages(ctx context.Context, request ListStagesRequestObject) (ListStagesResponseObject, error)
+	// CreateStage Add a stage to a venue
+	// (POST /venues/{id}/stages)
+	CreateStage(ctx context.Context, request CreateStageRequestObject) (CreateStageResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx echo.Context, request any) (any, error)
@@ -2044,6 +5538,154 @@ func (sh *strictHandler) Refresh(ctx echo.Context) error {
 	return nil
 }
 
+// ListCategories operation middleware
+func (sh *strictHandler) ListCategories(ctx echo.Context, params ListCategoriesParams) error {
+	var request ListCategoriesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListCategories(ctx.Request().Context(), request.(ListCategoriesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListCategories")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListCategoriesResponseObject); ok {
+		return validResponse.VisitListCategoriesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateCategory operation middleware
+func (sh *strictHandler) CreateCategory(ctx echo.Context, params CreateCategoryParams) error {
+	var request CreateCategoryRequestObject
+
+	request.Params = params
+
+	var body CreateCategoryJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateCategory(ctx.Request().Context(), request.(CreateCategoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateCategory")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateCategoryResponseObject); ok {
+		return validResponse.VisitCreateCategoryResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteCategory operation middleware
+func (sh *strictHandler) DeleteCategory(ctx echo.Context, id PathID, params DeleteCategoryParams) error {
+	var request DeleteCategoryRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteCategory(ctx.Request().Context(), request.(DeleteCategoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteCategory")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteCategoryResponseObject); ok {
+		return validResponse.VisitDeleteCategoryResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UpdateCategory operation middleware
+func (sh *strictHandler) UpdateCategory(ctx echo.Context, id PathID, params UpdateCategoryParams) error {
+	var request UpdateCategoryRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body UpdateCategoryJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateCategory(ctx.Request().Context(), request.(UpdateCategoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateCategory")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UpdateCategoryResponseObject); ok {
+		return validResponse.VisitUpdateCategoryResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListEvents operation middleware
 func (sh *strictHandler) ListEvents(ctx echo.Context, params ListEventsParams) error {
 	var request ListEventsRequestObject
@@ -2111,6 +5753,54 @@ func (sh *strictHandler) CreateEvent(ctx echo.Context, params CreateEventParams)
 		return err
 	} else if validResponse, ok := response.(CreateEventResponseObject); ok {
 		return validResponse.VisitCreateEventResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ImportEvent operation middleware
+func (sh *strictHandler) ImportEvent(ctx echo.Context, params ImportEventParams) error {
+	var request ImportEventRequestObject
+
+	request.Params = params
+
+	var body ImportEventJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ImportEvent(ctx.Request().Context(), request.(ImportEventRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ImportEvent")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ImportEventResponseObject); ok {
+		return validResponse.VisitImportEventResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -2217,6 +5907,156 @@ func (sh *strictHandler) UpdateEvent(ctx echo.Context, id EventID, params Update
 	return nil
 }
 
+// GetEventCalendar operation middleware
+func (sh *strictHandler) GetEventCalendar(ctx echo.Context, id EventID) error {
+	var request GetEventCalendarRequestObject
+
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetEventCalendar(ctx.Request().Context(), request.(GetEventCalendarRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetEventCalendar")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetEventCalendarResponseObject); ok {
+		return validResponse.VisitGetEventCalendarResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListConflicts operation middleware
+func (sh *strictHandler) ListConflicts(ctx echo.Context, id EventID) error {
+	var request ListConflictsRequestObject
+
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListConflicts(ctx.Request().Context(), request.(ListConflictsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListConflicts")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListConflictsResponseObject); ok {
+		return validResponse.VisitListConflictsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ExportEvent operation middleware
+func (sh *strictHandler) ExportEvent(ctx echo.Context, id EventID) error {
+	var request ExportEventRequestObject
+
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportEvent(ctx.Request().Context(), request.(ExportEventRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportEvent")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ExportEventResponseObject); ok {
+		return validResponse.VisitExportEventResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListSessions operation middleware
+func (sh *strictHandler) ListSessions(ctx echo.Context, id EventID, params ListSessionsParams) error {
+	var request ListSessionsRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSessions(ctx.Request().Context(), request.(ListSessionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSessions")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListSessionsResponseObject); ok {
+		return validResponse.VisitListSessionsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateSession operation middleware
+func (sh *strictHandler) CreateSession(ctx echo.Context, id EventID, params CreateSessionParams) error {
+	var request CreateSessionRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body CreateSessionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateSession(ctx.Request().Context(), request.(CreateSessionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateSession")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateSessionResponseObject); ok {
+		return validResponse.VisitCreateSessionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // SetEventStatus operation middleware
 func (sh *strictHandler) SetEventStatus(ctx echo.Context, id EventID, params SetEventStatusParams) error {
 	var request SetEventStatusRequestObject
@@ -2260,6 +6100,854 @@ func (sh *strictHandler) SetEventStatus(ctx echo.Context, id EventID, params Set
 		return err
 	} else if validResponse, ok := response.(SetEventStatusResponseObject); ok {
 		return validResponse.VisitSetEventStatusResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListTicketTypes operation middleware
+func (sh *strictHandler) ListTicketTypes(ctx echo.Context, id EventID) error {
+	var request ListTicketTypesRequestObject
+
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTicketTypes(ctx.Request().Context(), request.(ListTicketTypesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTicketTypes")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListTicketTypesResponseObject); ok {
+		return validResponse.VisitListTicketTypesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateTicketType operation middleware
+func (sh *strictHandler) CreateTicketType(ctx echo.Context, id EventID, params CreateTicketTypeParams) error {
+	var request CreateTicketTypeRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body CreateTicketTypeJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateTicketType(ctx.Request().Context(), request.(CreateTicketTypeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateTicketType")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateTicketTypeResponseObject); ok {
+		return validResponse.VisitCreateTicketTypeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteTicketType operation middleware
+func (sh *strictHandler) DeleteTicketType(ctx echo.Context, id EventID, key TypeKey, params DeleteTicketTypeParams) error {
+	var request DeleteTicketTypeRequestObject
+
+	request.Id = id
+	request.Key = key
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteTicketType(ctx.Request().Context(), request.(DeleteTicketTypeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteTicketType")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteTicketTypeResponseObject); ok {
+		return validResponse.VisitDeleteTicketTypeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UpdateTicketType operation middleware
+func (sh *strictHandler) UpdateTicketType(ctx echo.Context, id EventID, key TypeKey, params UpdateTicketTypeParams) error {
+	var request UpdateTicketTypeRequestObject
+
+	request.Id = id
+	request.Key = key
+	request.Params = params
+
+	var body UpdateTicketTypeJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateTicketType(ctx.Request().Context(), request.(UpdateTicketTypeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateTicketType")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UpdateTicketTypeResponseObject); ok {
+		return validResponse.VisitUpdateTicketTypeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListPerformers operation middleware
+func (sh *strictHandler) ListPerformers(ctx echo.Context, params ListPerformersParams) error {
+	var request ListPerformersRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListPerformers(ctx.Request().Context(), request.(ListPerformersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListPerformers")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListPerformersResponseObject); ok {
+		return validResponse.VisitListPerformersResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreatePerformer operation middleware
+func (sh *strictHandler) CreatePerformer(ctx echo.Context, params CreatePerformerParams) error {
+	var request CreatePerformerRequestObject
+
+	request.Params = params
+
+	var body CreatePerformerJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreatePerformer(ctx.Request().Context(), request.(CreatePerformerRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreatePerformer")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreatePerformerResponseObject); ok {
+		return validResponse.VisitCreatePerformerResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeletePerformer operation middleware
+func (sh *strictHandler) DeletePerformer(ctx echo.Context, id PathID, params DeletePerformerParams) error {
+	var request DeletePerformerRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeletePerformer(ctx.Request().Context(), request.(DeletePerformerRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeletePerformer")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeletePerformerResponseObject); ok {
+		return validResponse.VisitDeletePerformerResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetPerformer operation middleware
+func (sh *strictHandler) GetPerformer(ctx echo.Context, id PathID) error {
+	var request GetPerformerRequestObject
+
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetPerformer(ctx.Request().Context(), request.(GetPerformerRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetPerformer")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetPerformerResponseObject); ok {
+		return validResponse.VisitGetPerformerResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UpdatePerformer operation middleware
+func (sh *strictHandler) UpdatePerformer(ctx echo.Context, id PathID, params UpdatePerformerParams) error {
+	var request UpdatePerformerRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body UpdatePerformerJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdatePerformer(ctx.Request().Context(), request.(UpdatePerformerRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdatePerformer")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UpdatePerformerResponseObject); ok {
+		return validResponse.VisitUpdatePerformerResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListSchedule operation middleware
+func (sh *strictHandler) ListSchedule(ctx echo.Context, params ListScheduleParams) error {
+	var request ListScheduleRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSchedule(ctx.Request().Context(), request.(ListScheduleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSchedule")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListScheduleResponseObject); ok {
+		return validResponse.VisitListScheduleResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListScheduleToday operation middleware
+func (sh *strictHandler) ListScheduleToday(ctx echo.Context, params ListScheduleTodayParams) error {
+	var request ListScheduleTodayRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListScheduleToday(ctx.Request().Context(), request.(ListScheduleTodayRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListScheduleToday")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListScheduleTodayResponseObject); ok {
+		return validResponse.VisitListScheduleTodayResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListScheduleOfVenue operation middleware
+func (sh *strictHandler) ListScheduleOfVenue(ctx echo.Context, id PathID, params ListScheduleOfVenueParams) error {
+	var request ListScheduleOfVenueRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListScheduleOfVenue(ctx.Request().Context(), request.(ListScheduleOfVenueRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListScheduleOfVenue")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListScheduleOfVenueResponseObject); ok {
+		return validResponse.VisitListScheduleOfVenueResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteSession operation middleware
+func (sh *strictHandler) DeleteSession(ctx echo.Context, id PathID, params DeleteSessionParams) error {
+	var request DeleteSessionRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteSession(ctx.Request().Context(), request.(DeleteSessionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteSession")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteSessionResponseObject); ok {
+		return validResponse.VisitDeleteSessionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetSession operation middleware
+func (sh *strictHandler) GetSession(ctx echo.Context, id PathID) error {
+	var request GetSessionRequestObject
+
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSession(ctx.Request().Context(), request.(GetSessionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSession")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetSessionResponseObject); ok {
+		return validResponse.VisitGetSessionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UpdateSession operation middleware
+func (sh *strictHandler) UpdateSession(ctx echo.Context, id PathID, params UpdateSessionParams) error {
+	var request UpdateSessionRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body UpdateSessionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateSession(ctx.Request().Context(), request.(UpdateSessionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateSession")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UpdateSessionResponseObject); ok {
+		return validResponse.VisitUpdateSessionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteStage operation middleware
+func (sh *strictHandler) DeleteStage(ctx echo.Context, id PathID, params DeleteStageParams) error {
+	var request DeleteStageRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteStage(ctx.Request().Context(), request.(DeleteStageRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteStage")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteStageResponseObject); ok {
+		return validResponse.VisitDeleteStageResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UpdateStage operation middleware
+func (sh *strictHandler) UpdateStage(ctx echo.Context, id PathID, params UpdateStageParams) error {
+	var request UpdateStageRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body UpdateStageJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateStage(ctx.Request().Context(), request.(UpdateStageRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateStage")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UpdateStageResponseObject); ok {
+		return validResponse.VisitUpdateStageResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetStageCalendar operation middleware
+func (sh *strictHandler) GetStageCalendar(ctx echo.Context, id PathID) error {
+	var request GetStageCalendarRequestObject
+
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetStageCalendar(ctx.Request().Context(), request.(GetStageCalendarRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetStageCalendar")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetStageCalendarResponseObject); ok {
+		return validResponse.VisitGetStageCalendarResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListVenues operation middleware
+func (sh *strictHandler) ListVenues(ctx echo.Context, params ListVenuesParams) error {
+	var request ListVenuesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListVenues(ctx.Request().Context(), request.(ListVenuesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListVenues")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListVenuesResponseObject); ok {
+		return validResponse.VisitListVenuesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateVenue operation middleware
+func (sh *strictHandler) CreateVenue(ctx echo.Context, params CreateVenueParams) error {
+	var request CreateVenueRequestObject
+
+	request.Params = params
+
+	var body CreateVenueJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateVenue(ctx.Request().Context(), request.(CreateVenueRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateVenue")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateVenueResponseObject); ok {
+		return validResponse.VisitCreateVenueResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteVenue operation middleware
+func (sh *strictHandler) DeleteVenue(ctx echo.Context, id PathID, params DeleteVenueParams) error {
+	var request DeleteVenueRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteVenue(ctx.Request().Context(), request.(DeleteVenueRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteVenue")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteVenueResponseObject); ok {
+		return validResponse.VisitDeleteVenueResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetVenue operation middleware
+func (sh *strictHandler) GetVenue(ctx echo.Context, id PathID) error {
+	var request GetVenueRequestObject
+
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetVenue(ctx.Request().Context(), request.(GetVenueRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetVenue")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetVenueResponseObject); ok {
+		return validResponse.VisitGetVenueResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UpdateVenue operation middleware
+func (sh *strictHandler) UpdateVenue(ctx echo.Context, id PathID, params UpdateVenueParams) error {
+	var request UpdateVenueRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body UpdateVenueJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateVenue(ctx.Request().Context(), request.(UpdateVenueRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateVenue")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UpdateVenueResponseObject); ok {
+		return validResponse.VisitUpdateVenueResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListStages operation middleware
+func (sh *strictHandler) ListStages(ctx echo.Context, id PathID, params ListStagesParams) error {
+	var request ListStagesRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListStages(ctx.Request().Context(), request.(ListStagesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListStages")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListStagesResponseObject); ok {
+		return validResponse.VisitListStagesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateStage operation middleware
+func (sh *strictHandler) CreateStage(ctx echo.Context, id PathID, params CreateStageParams) error {
+	var request CreateStageRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body CreateStageJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateStage(ctx.Request().Context(), request.(CreateStageRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateStage")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateStageResponseObject); ok {
+		return validResponse.VisitCreateStageResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

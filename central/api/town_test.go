@@ -12,10 +12,12 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers/legacy"
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,7 +37,10 @@ import (
 	"gatehouse/syncproto"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+func TestMain(m *testing.M) {
+	openapi3filter.RegisterBodyDecoder("text/calendar", openapi3filter.PlainBodyDecoder)
+	pgtest.Main(m)
+}
 
 // town is a central with its API, and who is asking.
 type town struct {
@@ -45,11 +50,13 @@ type town struct {
 	prog    *programme.Service
 	handler http.Handler
 	check   func(*http.Request, *httptest.ResponseRecorder)
+	now     func() time.Time
+	touched []uuid.UUID // change logs that have something to seal
 }
 
 func setup(t testing.TB, change ...func(*api.Config)) *town {
 	t.Helper()
-	w := &town{t: t, pool: pgtest.New(t)}
+	w := &town{t: t, pool: pgtest.New(t), now: time.Now}
 	var err error
 	w.staff, err = staff.New(staff.Config{Pool: w.pool})
 	require.NoError(t, err)
@@ -118,6 +125,8 @@ func (w *town) serve(cfg api.Config, change []func(*api.Config)) {
 	again, err := replay.New(replay.Config{Pool: w.pool})
 	require.NoError(w.t, err)
 	cfg.Replay, cfg.Logger = again, logger
+	cfg.Now = func() time.Time { return w.now() }
+	cfg.Touch = func(stream uuid.UUID) { w.touched = append(w.touched, stream) }
 	for _, fn := range change {
 		fn(&cfg)
 	}

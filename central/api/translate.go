@@ -1,10 +1,12 @@
 package api
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"gatehouse/central/checkin"
 	"gatehouse/central/programme"
@@ -35,7 +37,7 @@ func ofProgramme(err error) *Refusal {
 	case errors.As(err, &invalid):
 		r := refuse(http.StatusUnprocessableEntity, CodeInvalid, "Some of it is not acceptable.")
 		for _, p := range invalid.Problems {
-			r.add(p.Field, p.What)
+			r.add(cmp.Or(fieldNames()[p.Field], p.Field), p.What)
 		}
 		return r
 	case errors.As(err, &stale):
@@ -47,11 +49,29 @@ func ofProgramme(err error) *Refusal {
 	case errors.As(err, &inUse):
 		return refuse(http.StatusConflict, CodeInUse, "%s", sentence(inUse.Error()))
 	case errors.As(err, &conflict):
-		return refuse(http.StatusConflict, CodeSessionConflict, "%s", sentence(conflict.Error()))
+		return ofConflict(conflict)
 	case errors.Is(err, programme.ErrNotFound):
 		return refuse(http.StatusNotFound, CodeNotFound, "There is no such thing.")
 	}
 	return nil
+}
+
+// fieldNames are those of the document, by those of the programme, where they differ.
+func fieldNames() map[string]string {
+	return map[string]string{"starts_at": "start_time", "ends_at": "end_time", "stage": "stage_id"}
+}
+
+// ofConflict names each session that is in the way.
+func ofConflict(e *programme.ConflictError) *Refusal {
+	r := refuse(http.StatusConflict, CodeSessionConflict, "%s", sentence(e.Error()))
+	for _, c := range e.Conflicts {
+		name := fmt.Sprintf("sessions.%d", c.With.ID)
+		if _, had := r.Fields[name]; had || len(r.Fields) == fieldsMax {
+			continue
+		}
+		r.add(name, fmt.Sprintf("%q has %s %q from %s to %s", c.With.Title, c.On, c.Name, c.With.StartsAt.Format(time.RFC3339), c.With.EndsAt.Format(time.RFC3339)))
+	}
+	return r
 }
 
 func ofStaff(err error) *Refusal {
