@@ -114,6 +114,10 @@ func (o performerOps) mine(ctx context.Context, id int32) (programme.Performer, 
 	return v, mayAll(ctx, staff.ProgrammeWrite, events)
 }
 
+// plans reports whether somebody plans any event, and so sees who may be at one. To all
+// others a performer is there once an event with him is no draft.
+func plans(ctx context.Context) bool { return staff.FromContext(ctx).MaySome(staff.ProgrammeWrite) }
+
 // ListPerformers implements StrictServerInterface.
 func (o performerOps) ListPerformers(ctx context.Context, r ListPerformersRequestObject) (ListPerformersResponseObject, error) {
 	after, err := open[programme.Named](r.Params.Cursor)
@@ -121,7 +125,9 @@ func (o performerOps) ListPerformers(ctx context.Context, r ListPerformersReques
 		return nil, err
 	}
 	limit := orElse(r.Params.Limit, pageDefault)
-	performers, err := o.s.cfg.Programme.Performers.List(ctx, orElse(r.Params.Q, ""), after, limit+1)
+	performers, err := o.s.cfg.Programme.Performers.Page(ctx, programme.PerformerQuery{
+		Text: orElse(r.Params.Q, ""), Shown: !plans(ctx), After: after, Limit: limit + 1,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -131,10 +137,14 @@ func (o performerOps) ListPerformers(ctx context.Context, r ListPerformersReques
 
 // GetPerformer implements StrictServerInterface.
 func (o performerOps) GetPerformer(ctx context.Context, r GetPerformerRequestObject) (GetPerformerResponseObject, error) {
-	v, err := o.s.cfg.Programme.Performers.Get(ctx, int64(r.Id))
+	found, err := o.s.cfg.Programme.Performers.Page(ctx, programme.PerformerQuery{ID: int64(r.Id), Shown: !plans(ctx), Limit: 1})
 	if err != nil {
 		return nil, err
 	}
+	if len(found) == 0 {
+		return nil, programme.ErrNotFound
+	}
+	v := found[0]
 	answer := performerAnswer(&v, "Here is the performer.")
 	return GetPerformer200JSONResponse{Headers: GetPerformer200ResponseHeaders{ETag: new(tag(v.Rev))}, Body: answer}, nil
 }

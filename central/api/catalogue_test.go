@@ -40,7 +40,9 @@ func TestResourcesChangeOnlyAsTheyWereRead(t *testing.T) {
 	require.Equal(t, "Street 1", kept.ok(200, "data.address"), "what is not said stays")
 	require.Nil(t, kept.ok(200, "data.capacity"))
 	require.Equal(t, []any{map[string]any{"name": "floor"}}, w.anybody().do("GET", v, nil).ok(200, "data.zones"))
-	require.Equal(t, "Counts.", w.anybody().do("GET", fmt.Sprintf("/performers/%d", ada), nil).ok(200, "data.bio"))
+	require.Equal(t, "Counts.", boss.do("GET", fmt.Sprintf("/performers/%d", ada), nil).ok(200, "data.bio"))
+	again := boss.do("POST", "/venues", map[string]any{"name": "Once"}, "Idempotency-Key", "k")
+	require.Equal(t, again.made(), boss.do("POST", "/venues", map[string]any{"name": "Once"}, "Idempotency-Key", "k").made())
 	boss.do("POST", "/categories", map[string]any{"key": "talks", "name": "Again"}).refused(422, api.CodeInvalid)
 
 	boss.do("DELETE", v, nil).refused(409, api.CodeInUse)
@@ -78,7 +80,7 @@ func TestCataloguesAreListedPageByPage(t *testing.T) {
 		var got []string
 		for cursor, pages := "", 0; ; pages++ {
 			require.Less(t, pages, 6)
-			page := w.anybody().do("GET", path+cursor, nil)
+			page := boss.do("GET", path+cursor, nil)
 			for _, v := range page.ok(200, "data").([]any) {
 				got = append(got, v.(map[string]any)["name"].(string))
 			}

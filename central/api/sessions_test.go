@@ -111,7 +111,8 @@ func TestWhoseSessionsTheyAre(t *testing.T) {
 	no := boss.do("POST", "/events", map[string]any{"title": "Draft"}).made()
 	draft := fmt.Sprintf("/events/%d", no)
 	own := w.as(staff.Organiser, syncproto.EventNo(no))
-	secret := fmt.Sprintf("/sessions/%d", own.do("POST", draft+"/sessions", talk("Secret", stage, "21:00", "22:00")).made())
+	bob := own.do("POST", "/performers", map[string]any{"name": "Bob"}).made()
+	secret := fmt.Sprintf("/sessions/%d", own.do("POST", draft+"/sessions", talk("Secret", stage, "21:00", "22:00", bob)).made())
 
 	for _, c := range []client{guest, w.as(staff.Attendee), w.as(staff.Organiser, syncproto.EventNo(other))} {
 		c.do("GET", secret, nil).refused(404, api.CodeNotFound)
@@ -121,6 +122,10 @@ func TestWhoseSessionsTheyAre(t *testing.T) {
 		require.NotContains(t, c.do("GET", "/schedule", nil).Body, "Secret")
 		require.NotContains(t, c.do("GET", fmt.Sprintf("/stages/%d/calendar.ics", stage), nil).Body, "Secret")
 	}
+	require.Equal(t, "Ada", guest.do("GET", fmt.Sprintf("/performers/%d", ada), nil).ok(200, "data.name"))
+	require.Len(t, guest.do("GET", "/performers", nil).ok(200, "data"), 1)
+	guest.do("GET", fmt.Sprintf("/performers/%d", bob), nil).refused(404, api.CodeNotFound)
+	require.Len(t, own.do("GET", "/performers", nil).ok(200, "data"), 2)
 	stranger := w.as(staff.Organiser, syncproto.EventNo(other))
 	stranger.do("PUT", secret, map[string]any{"title": "Mine"}).refused(404, api.CodeNotFound)
 	stranger.do("DELETE", secret, nil).refused(404, api.CodeNotFound)

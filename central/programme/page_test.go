@@ -71,6 +71,35 @@ func TestWhoseVenueAndPerformerItIs(t *testing.T) {
 	require.Equal(t, []syncproto.EventNo{show.No}, in)
 }
 
+// Who will be at an event is a secret for as long as the event is.
+func TestPerformersOfDraftsAreNotShown(t *testing.T) {
+	t.Parallel()
+	s := stage(t)
+	shown := func(q programme.PerformerQuery) (names []string) {
+		q.Shown = true
+		list, err := s.Performers.Page(t.Context(), q)
+		require.NoError(t, err)
+		for _, p := range list {
+			names = append(names, p.Name)
+		}
+		return names
+	}
+	e := s.draft(t, "Fair")
+	s.add(t, e, slot(t, "Talk", s.main, "10:00-11:00", s.ada))
+	require.Empty(t, shown(programme.PerformerQuery{}))
+	in := draft("Show")
+	in.Performers = []int64{s.bob.ID}
+	show, err := s.CreateDraft(t.Context(), in)
+	require.NoError(t, err)
+	for _, no := range []syncproto.EventNo{e.No, show.No} {
+		_, err := s.Step(t.Context(), no, 0, programme.Published)
+		require.NoError(t, err)
+	}
+	require.Equal(t, []string{"Ada", "Bob"}, shown(programme.PerformerQuery{}))
+	require.Equal(t, []string{"Bob"}, shown(programme.PerformerQuery{ID: s.bob.ID}))
+	require.Equal(t, []string{"Bob"}, shown(programme.PerformerQuery{After: &programme.Named{ID: s.ada.ID, Name: "Ada"}, Limit: 1}))
+}
+
 func TestATicketTypeIsFoundByItsKey(t *testing.T) {
 	t.Parallel()
 	s := stage(t)

@@ -88,21 +88,7 @@ func performerThing() *thing[Performer] {
 // List returns performers by name whose name contains text, after the last one of the
 // page before; nil begins. It returns at most limit, which is cut to PageMax.
 func (s *Performers) List(ctx context.Context, text string, after *Named, limit int) ([]Performer, error) {
-	f := &filter{}
-	if err := f.named(text); err != nil {
-		return nil, err
-	}
-	if err := f.afterName(after); err != nil {
-		return nil, err
-	}
-	out, err := all(ctx, s.b.pool, pgx.RowToStructByPos[Performer], `
-		SELECT id, rev, name, bio, image, links
-		FROM performer`+f.where()+`
-		ORDER BY name, id`+f.limit(pageOf(limit)), f.args...)
-	if err != nil {
-		return nil, fmt.Errorf("list performers: %w", err)
-	}
-	return out, nil
+	return s.Page(ctx, PerformerQuery{Text: text, After: after, Limit: limit})
 }
 
 // Get returns a performer.

@@ -96,6 +96,41 @@ func (s *Categories) Page(ctx context.Context, after *Place, limit int) ([]Categ
 	return out, nil
 }
 
+// PerformerQuery says which performers to list. What is zero does not limit.
+type PerformerQuery struct {
+	ID    int64
+	Text  string // in the name, in any case
+	Shown bool   // in the line-up or a session of an event that is no draft
+	After *Named
+	Limit int // PageDefault for 0, and at most PageMax
+}
+
+// Page returns performers by name.
+func (s *Performers) Page(ctx context.Context, q PerformerQuery) ([]Performer, error) {
+	f := &filter{}
+	if q.ID != 0 {
+		f.add("id = $%d::bigint", q.ID)
+	}
+	if q.Shown {
+		f.add(`(EXISTS (SELECT FROM event_performer l JOIN event e ON e.id = l.event_id WHERE l.performer_id = performer.id AND e.firm)
+       OR EXISTS (SELECT FROM session_performer b JOIN session s ON s.id = b.session_id WHERE b.performer_id = performer.id AND s.firm))`)
+	}
+	if err := f.named(q.Text); err != nil {
+		return nil, err
+	}
+	if err := f.afterName(q.After); err != nil {
+		return nil, err
+	}
+	out, err := all(ctx, s.b.pool, pgx.RowToStructByPos[Performer], `
+		SELECT id, rev, name, bio, image, links
+		FROM performer`+f.where()+`
+		ORDER BY name, id`+f.limit(pageOf(q.Limit)), f.args...)
+	if err != nil {
+		return nil, fmt.Errorf("list performers: %w", err)
+	}
+	return out, nil
+}
+
 // Events are those that are at a venue, or have a session on one of its stages,
 // ascending: whoever changes the venue changes something of theirs.
 func (s *Venues) Events(ctx context.Context, venue int64) ([]syncproto.EventNo, error) {
