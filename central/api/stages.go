@@ -42,7 +42,7 @@ func (o stageOps) CreateStage(ctx context.Context, r CreateStageRequestObject) (
 	if err != nil {
 		return nil, err
 	}
-	if err := (venueOps{o.s}).mine(ctx, venue.ID); err != nil {
+	if err := o.s.mayChangeVenue(ctx, venue.ID); err != nil {
 		return nil, err
 	}
 	v, err := o.s.cfg.Programme.Venues.CreateStage(ctx, programme.Stage{VenueID: venue.ID, Name: r.Body.Name, Sort: int(orElse(r.Body.Sort, 0))})
@@ -58,7 +58,7 @@ func (o stageOps) mine(ctx context.Context, id int32) (programme.Stage, error) {
 	if err != nil {
 		return v, err
 	}
-	return v, venueOps{o.s}.mine(ctx, v.VenueID)
+	return v, o.s.mayChangeVenue(ctx, v.VenueID)
 }
 
 // UpdateStage implements StrictServerInterface.

@@ -35,10 +35,10 @@ func changedVenue(v programme.Venue, b *VenueBody) programme.Venue {
 	return v
 }
 
-// mine refuses a change of a venue to whom it is not theirs: not every event there is,
-// or there is none yet.
-func (o venueOps) mine(ctx context.Context, venue int64) error {
-	events, err := o.s.cfg.Programme.Venues.Events(ctx, venue)
+// mayChangeVenue refuses a change of a venue to whom it is not theirs: not every event
+// there is, or there is none yet.
+func (s *Server) mayChangeVenue(ctx context.Context, venue int64) error {
+	events, err := s.cfg.Programme.Venues.Events(ctx, venue)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (o venueOps) UpdateVenue(ctx context.Context, r UpdateVenueRequestObject) (
 	if err != nil {
 		return nil, err
 	}
-	if err := o.mine(ctx, before.ID); err != nil {
+	if err := o.s.mayChangeVenue(ctx, before.ID); err != nil {
 		return nil, err
 	}
 	in := changedVenue(before, r.Body)
@@ -125,7 +125,7 @@ func (o venueOps) DeleteVenue(ctx context.Context, r DeleteVenueRequestObject) (
 	if _, err := o.s.cfg.Programme.Venues.Get(ctx, int64(r.Id)); err != nil {
 		return nil, err
 	}
-	if err := o.mine(ctx, int64(r.Id)); err != nil {
+	if err := o.s.mayChangeVenue(ctx, int64(r.Id)); err != nil {
 		return nil, err
 	}
 	if err := o.s.cfg.Programme.Venues.Delete(ctx, int64(r.Id), rev); err != nil {
