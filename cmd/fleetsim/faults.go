@@ -294,7 +294,7 @@ func centralTrouble() []kind {
 		while("chunk missing", 0.15, func(w *world, it *item, on bool) { w.rates.blob = it.rate * b2f(on) }),
 		back("central restored", 0.12, true),
 		back("failover", 0.15, false),
-		{name: "log trimmed", share: 0.2, most: 2, begin: func(w *world, _ *box, _ *item) { w.must(w.store.mem.Trim(w.store.event)) }},
+		{name: "log trimmed", share: 0.2, most: 2, begin: func(w *world, _ *box, _ *item) { w.store.trim() }},
 		{name: "online key", share: 0.15, most: 2, begin: func(w *world, _ *box, _ *item) { w.must(w.store.db.RotateOnline(w.store.event)) }},
 		{name: "gate revoked", share: 0.1, most: 1, begin: func(w *world, b *box, _ *item) {
 			if w.store.mem.RevokeDevice(b.device) == nil {

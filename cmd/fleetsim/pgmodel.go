@@ -332,6 +332,12 @@ type given struct {
 	history int
 }
 
+// trim cuts the log. A snapshot that the log does not go on from is not given out again.
+func (st *store) trim() {
+	st.w.must(st.mem.Trim(st.event))
+	st.given = given{}
+}
+
 // Manifest implements wire.Service. Like the shipped central it gives out a snapshot
 // again for some time, so that a gate may be further than the newest one.
 func (s session) Manifest(ctx context.Context, id, stream uuid.UUID) (syncproto.Manifest, error) {

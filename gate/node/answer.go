@@ -126,6 +126,7 @@ func (n *Node) page(now time.Time, a Answer, out *Output) {
 	l.take(now, p, n, out)
 	n.courier.spare(out)
 	l.done(now, CallChanges, 0)
+	catchUp(l)
 }
 
 // take applies a page that goes on from here.
@@ -156,7 +157,7 @@ func (n *Node) Restore(now time.Time, l Loaded) {
 	n.lanes.settle(n.know.rules)
 	move(&n.link, l.Cursor, l.Seq, l.ServerMS)
 	n.link.head = max(n.link.head, l.Seq)
-	n.link.file, n.link.following, n.link.sound = l.File, !l.Stale, !l.Stale
+	n.link.file, n.link.following, n.link.behind = l.File, !l.Stale, nil
 	n.link.needSnapshot = l.Stale || l.File < n.link.lost
 	n.mesh.muster(&n.know.gates) // and the next step tells the shell
 	if l.Check != (syncproto.CheckState{}) {
@@ -167,15 +168,25 @@ func (n *Node) Restore(now time.Time, l Loaded) {
 // rebuilt takes a snapshot that is in the replica file. Central gives out one again
 // that is some minutes old; memory that lacked nothing but a file stays where it is
 // ahead of it, because to go back until the next page would admit whom central has
-// revoked. Its pages are asked for again, for the file.
+// revoked. Whether its place is one of central's present history, the next answer from
+// there says; after that its pages are asked for again, for the file.
 func rebuilt(n *Node, now time.Time, l *Loaded) {
 	k := &n.link
-	if !k.sound || !isAhead(k.cursor, l.Cursor) {
+	if !k.following || !isAhead(k.cursor, l.Cursor) {
 		n.Restore(now, *l)
 		return
 	}
-	move(k, l.Cursor, l.Seq, k.serverMS)
-	k.file, k.needSnapshot, k.following = l.File, l.File < k.lost, true
+	k.behind, k.needSnapshot = &place{cursor: l.Cursor, seq: l.Seq, file: l.File}, l.File < k.lost
+}
+
+// catchUp goes back to where the replica file is, once central has answered for the
+// place that memory is at.
+func catchUp(l *link) {
+	if p := l.behind; p != nil && p.file >= l.lost {
+		move(l, p.cursor, p.seq, l.serverMS)
+		l.file = p.file
+	}
+	l.behind = nil
 }
 
 // isAhead reports whether a cursor is further than another of the same history.
@@ -223,10 +234,8 @@ func (n *Node) refused(now time.Time, kind CallKind, a Answer, out *Output) {
 		return
 	}
 	switch e.Code {
-	case syncproto.CodeResync:
-		l.greeted, l.needSnapshot, l.following, l.sound = false, true, false, false
-	case syncproto.CodeGone: // the log that would bring it up to date, and not what it knows
-		l.greeted, l.needSnapshot, l.following = false, true, false
+	case syncproto.CodeResync, syncproto.CodeGone:
+		l.greeted, l.needSnapshot, l.following, l.behind = false, true, false, nil
 	case syncproto.CodeGap:
 		l.rewind(a.Call.Push, e.Expected)
 	case syncproto.CodeFork, syncproto.CodeMalformed:

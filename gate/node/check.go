@@ -167,7 +167,7 @@ func (c checker) round(r *CheckReport) {
 	default:
 		c.state.ResyncMS, c.resynced = c.nowMS, true
 		c.rounds = 0
-		c.l.needSnapshot, c.l.following, c.l.sound = true, false, false
+		c.l.needSnapshot, c.l.following, c.l.behind = true, false, nil
 	}
 	c.out.Check = c.told() // that it had diverged is known from now on, whatever comes
 }

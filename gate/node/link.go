@@ -52,9 +52,9 @@ type link struct {
 	// following says that memory goes on from cursor: its own central still has it.
 	// One that only lost its file hears of revocations while the next is built.
 	following bool
-	// sound says that memory is of central's present history, so that it may stay where
-	// it is ahead of a snapshot.
-	sound    bool
+	// behind is where a new replica file is that memory is ahead of, until central has
+	// answered for memory's own place; nil for none.
+	behind   *place
 	file     int // the replica file that memory was loaded from
 	lost     int // files before this one are lost
 	cursor   string
@@ -74,6 +74,13 @@ type link struct {
 	talks [CallKinds]talk
 }
 
+// place is where a replica file is in central's log.
+type place struct {
+	cursor string
+	seq    int64
+	file   int
+}
+
 // talk is the state of one conversation.
 type talk struct {
 	busy     bool
@@ -89,6 +96,14 @@ func newLink(cfg Config) link {
 	}
 	l.journal = append(l.journal, cfg.Journal...)
 	return l
+}
+
+// newest is the replica file that was made last.
+func newest(l *link) int {
+	if l.behind != nil {
+		return l.behind.file
+	}
+	return l.file
 }
 
 // durable notes that an incarnation reaches further now.

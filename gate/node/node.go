@@ -295,7 +295,7 @@ func (n *Node) Step(now time.Time, in Input) Output {
 		n.homes.waiting = nil
 	case ReplicaLost:
 		n.link.lost = max(n.link.lost, in.File+1)
-		n.link.needSnapshot = n.link.needSnapshot || n.link.file < n.link.lost
+		n.link.needSnapshot = n.link.needSnapshot || newest(&n.link) < n.link.lost
 	case Shown:
 		n.link.tally.shown++
 		return out // nothing to say before the next heartbeat
