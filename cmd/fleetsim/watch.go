@@ -92,7 +92,8 @@ func (v *watch) stepped(before node.Status, a *node.Answer, out *node.Output) {
 	if a.Call.Kind == node.CallChanges || a.Call.Kind == node.CallSnapshot {
 		v.follow(max(before.OffsetMS, after.OffsetMS))
 	}
-	if a.Loaded == nil && after.Seq < before.Seq && v.same(before.Cursor, after.Cursor) {
+	toFile := v.b.replica == nil || after.Seq == v.b.replica.seq // whose pages it needs again
+	if a.Loaded == nil && !toFile && after.Seq < before.Seq && v.same(before.Cursor, after.Cursor) {
 		v.c.w.fail(7, "%s goes back from %d to %d", v.b.name, before.Seq, after.Seq)
 	}
 	if p := out.Store; p != nil {
