@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -309,6 +310,9 @@ func writes(t *testing.T, name string, args ...string) (p *process, next func() 
 		require.NoError(t, syscall.SetsockoptTimeval(pair[0], syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &wait))
 		buf := make([]byte, 1<<16)
 		n, err := syscall.Read(pair[0], buf)
+		for errors.Is(err, syscall.EINTR) { // a signal of the runtime's own
+			n, err = syscall.Read(pair[0], buf)
+		}
 		require.NoError(t, err, "%s says:\n%s", name, p.log())
 		return string(buf[:n])
 	}

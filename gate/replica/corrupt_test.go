@@ -1,6 +1,7 @@
 package replica_test
 
 import (
+	"database/sql"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -162,4 +163,21 @@ func TestADamagedLogLeavesAnEarlierState(t *testing.T) {
 		require.NoError(t, k.Close())
 	}
 	require.Greater(t, len(seen), 2, "the test damages different pages")
+}
+
+// The table that counts the migrations is damaged: its steps are not those of any
+// version, and the file is made anew like any other that is damaged.
+func TestMigrationsThatAreMiscountedAreDamage(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "replica.db")
+	r := open(t, path)
+	require.NoError(t, r.Apply(t.Context(), page(0, 12, everything()...)))
+	require.NoError(t, r.Close())
+	db, err := sql.Open("sqlite", path)
+	require.NoError(t, err)
+	_, err = db.ExecContext(t.Context(), `DELETE FROM goose_db_version WHERE version_id = 3`)
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+	_, err = replica.Open(t.Context(), replica.Config{Path: path})
+	require.ErrorIs(t, err, replica.ErrCorrupt)
 }

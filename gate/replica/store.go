@@ -76,9 +76,19 @@ func migrate(ctx context.Context, db *sql.DB) error {
 		return fmt.Errorf("prepare migrations: %w", err)
 	}
 	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("migrate: %w", damage(err))
+		return fmt.Errorf("migrate: %w", miscounted(ctx, damage(err)))
 	}
 	return nil
+}
+
+// miscounted marks an error of a migration that is neither SQLite's nor ctx's: the table
+// that counts the migrations says what no version of this program has written.
+func miscounted(ctx context.Context, err error) error {
+	var e *sqlite.Error
+	if errors.As(err, &e) || ctx.Err() != nil || errors.Is(err, ErrCorrupt) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrCorrupt, err)
 }
 
 // Primary result codes of SQLite (https://sqlite.org/rescode.html).
