@@ -89,14 +89,17 @@ type hashers struct {
 
 func (h *hashers) of(ctx context.Context, event syncproto.EventNo, key func(context.Context, syncproto.EventNo) ([]byte, error)) (*credential.Hasher, error) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if found := h.byEvent[event]; found != nil {
+	found := h.byEvent[event]
+	h.mu.Unlock()
+	if found != nil {
 		return found, nil
 	}
-	k, err := key(ctx, event)
+	k, err := key(ctx, event) // whoever comes meanwhile reads the same
 	if err != nil || k == nil {
 		return nil, err
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if h.byEvent == nil {
 		h.byEvent = map[syncproto.EventNo]*credential.Hasher{}
 	}

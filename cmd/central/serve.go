@@ -32,8 +32,8 @@ func serveCommand(a *app) *cobra.Command {
 	f := serveFlags{where: where{makes: true}}
 	c := &cobra.Command{
 		Use:   "serve --data DIR --listen ADDR",
-		Short: "Serve the gates and the attendance page until it is stopped",
-		Long: `Serve the gates and the attendance page until it is stopped by a signal. When it
+		Short: "Serve the gates, the REST API and the pages until it is stopped",
+		Long: `Serve the gates, the REST API and the pages until it is stopped by a signal. When it
 serves it prints one line: central ready URL.
 
 On a loopback address it speaks plain HTTP. Any other address needs --tls-cert and
