@@ -27,12 +27,16 @@ func (o eventOps) ListEvents(ctx context.Context, r ListEventsRequestObject) (Li
 		return nil, err
 	}
 	out := ListEvents200JSONResponse{Success: true, Message: "Here are the events.", Data: make([]Event, 0, len(events))}
+	numbers := make([]syncproto.EventNo, len(events))
 	for i := range events {
-		d, err := o.s.cfg.Programme.Detail(ctx, events[i].No)
-		if err != nil {
-			return nil, err
-		}
-		out.Data = append(out.Data, eventOf(&d))
+		numbers[i] = events[i].No
+	}
+	types, err := o.s.cfg.Programme.Types.Of(ctx, numbers)
+	if err != nil {
+		return nil, err
+	}
+	for i := range events {
+		out.Data = append(out.Data, eventOf(&programme.Details{Event: events[i], Types: types[events[i].No]}))
 	}
 	out.Next = sealEvents(next)
 	return out, nil

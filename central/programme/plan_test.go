@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/central/programme"
+	"gatehouse/syncproto"
 )
 
 // A client says in one request what an event is, where, and for how much.
@@ -31,6 +32,12 @@ func TestAPlanIsMadeWholeOrNotAtAll(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, e.Venue.ID, again.Venue.ID, "the venue is found, and the category is there")
 	require.Equal(t, []string{"event.create 2"}, b.actions())
+
+	types, err := b.Types.Of(t.Context(), []syncproto.EventNo{e.No, again.No, 9999})
+	require.NoError(t, err)
+	require.Equal(t, d.Types, types[e.No])
+	require.Len(t, types[again.No], 2)
+	require.Empty(t, types[9999])
 
 	offer, err := b.Types.Offer(t.Context(), e.No, "vip")
 	require.NoError(t, err)

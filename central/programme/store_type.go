@@ -32,6 +32,43 @@ func listTypes(ctx context.Context, db querier, event syncproto.EventNo) ([]Tick
 	return all(ctx, db, scanType, `SELECT `+typeColumns+` FROM ticket_type WHERE event_id = $1::bigint ORDER BY no`, int64(event))
 }
 
+// Of returns the ticket types of several events by number, in one query. An event
+// without types, or that is not there, has none.
+func (s *Types) Of(ctx context.Context, events []syncproto.EventNo) (map[syncproto.EventNo][]TicketType, error) {
+	numbers := make([]int64, len(events))
+	for i, no := range events {
+		numbers[i] = int64(no)
+	}
+	type row struct {
+		event int64
+		TicketType
+	}
+	rows, err := all(ctx, s.b.pool, func(r pgx.CollectableRow) (row, error) {
+		var out row
+		t, err := scanType(ofEvent{r, &out.event})
+		out.TicketType = t
+		return out, err
+	}, `SELECT `+typeColumns+`, event_id FROM ticket_type WHERE event_id = ANY ($1::bigint[]) ORDER BY event_id, no`, numbers)
+	if err != nil {
+		return nil, fmt.Errorf("read ticket types: %w", err)
+	}
+	out := make(map[syncproto.EventNo][]TicketType, len(events))
+	for _, r := range rows {
+		no := syncproto.EventNo(r.event)
+		out[no] = append(out[no], r.TicketType)
+	}
+	return out, nil
+}
+
+// ofEvent is a row that ends with the event.
+type ofEvent struct {
+	pgx.CollectableRow
+	event *int64
+}
+
+// Scan implements pgx.CollectableRow.
+func (r ofEvent) Scan(dest ...any) error { return r.CollectableRow.Scan(append(dest, r.event)...) }
+
 func readType(ctx context.Context, db querier, event syncproto.EventNo, no syncproto.TypeNo) (TicketType, error) {
 	return one(ctx, db, noSuch("ticket type", int64(no)), scanType,
 		`SELECT `+typeColumns+` FROM ticket_type WHERE event_id = $1::bigint AND no = $2::int`, int64(event), int32(no))
