@@ -60,6 +60,23 @@ func (g *gate) change(t *testing.T, statement string, args ...any) {
 	require.NoError(t, db.Close())
 }
 
+// untilFiled waits until the replica file is as far as central: a new one is made of
+// a snapshot that may be older than what memory goes on with, and follows.
+func (g *gate) untilFiled(t *testing.T) {
+	t.Helper()
+	until(t, "replica file of gate "+g.name, func() error {
+		s := g.untilSynced(t)
+		db := g.replica(t)
+		var seq int64
+		require.NoError(t, db.QueryRowContext(t.Context(), `SELECT seq FROM position`).Scan(&seq))
+		require.NoError(t, db.Close())
+		if seq < s.Head {
+			return fmt.Errorf("it is at %d of %d", seq, s.Head)
+		}
+		return nil
+	})
+}
+
 // row is the value of a ticket's row.
 func (g *gate) row(t *testing.T, no uint32) []byte {
 	t.Helper()

@@ -216,6 +216,7 @@ type status struct {
 	JournalRows int64    `json:"journal_rows"`
 	LastSeq     uint64   `json:"last_seq"`
 	CursorAgeS  *float64 `json:"cursor_age_s"`
+	Head        int64    `json:"head"`
 	// ClockOffsetMS is what is added to the clock.
 	ClockOffsetMS int64 `json:"clock_offset_ms"`
 	Lanes         []struct {

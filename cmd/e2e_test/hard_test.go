@@ -232,7 +232,7 @@ func TestAReplicaThatIsDamagedUnderWayIsRebuiltWhileLanesGoOn(t *testing.T) {
 	})
 	e.revoke(t, "P-000003")
 	g.untilVerdict(t, sold["P-000003"].code, "deny revoked")
-	g.untilSynced(t)
+	g.untilFiled(t)
 	// The file is whole again: with central away a restart has all of it.
 	g.cable.pull()
 	g.restart(t)
