@@ -116,6 +116,7 @@ func TestARevokedPeerIsDroppedAndStaysOut(t *testing.T) {
 	}
 	a.untilUp(b.device, 1)
 	a.untilUp(c.device, 1)
+	b.untilUp(a.device, 1) // or it never hears of what it loses
 	began := time.Now()
 	a.know(c.member())
 	a.untilDown(b.device, 1)
