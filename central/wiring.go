@@ -45,13 +45,22 @@ func (c *Central) desk(p *parts) checkin.DeskConfig {
 // orders is what registration goes by.
 func (c *Central) orders(p *parts) registration.Config {
 	return registration.Config{
-		Pool: p.tickets.Pool, Issuer: ticket.NewIssuer(c.Tickets), Touch: c.Roster.Touch,
-		Offer: func(ctx context.Context, event syncproto.EventNo, typ string) (registration.Offer, error) {
-			offer, err := c.Programme.Types.Offer(ctx, event, typ)
-			if errors.Is(err, programme.ErrNoType) {
-				return registration.Offer{}, registration.ErrNoType
-			}
-			return registration.Offer(offer), err
-		},
+		Pool: p.tickets.Pool, Issuer: ticket.NewIssuer(c.Tickets), Tickets: c.Tickets, Touch: c.Roster.Touch,
+		Shop: c.shop,
 	}
+}
+
+// shop is what an event has on offer.
+func (c *Central) shop(ctx context.Context, event syncproto.EventNo) (registration.Shop, error) {
+	shop, err := c.Programme.Types.Shop(ctx, event)
+	if err != nil {
+		return registration.Shop{}, err
+	}
+	out := registration.Shop{
+		Stream: shop.Stream, Name: shop.Name, Timezone: shop.Timezone, Open: shop.Open, Types: make(map[string]registration.Offer, len(shop.Types)),
+	}
+	for key, offer := range shop.Types {
+		out.Types[key] = registration.Offer(offer)
+	}
+	return out, nil
 }

@@ -142,7 +142,7 @@ func (d *Digest) hash(rec *Record) bucketSum {
 func ticketState(p *Preimage, t *Ticket) {
 	status := t.Status
 	switch status {
-	case StatusPaid, StatusUnpaid, StatusCancelled:
+	case StatusPaid, StatusUnpaid, StatusCancelled, StatusIncomplete:
 	default:
 		status = StatusRevoked // what any other status counts as
 	}

@@ -33,6 +33,7 @@ const (
 	ReasonLaneFault     Reason = "lane_fault"
 	ReasonHomeGate      Reason = "home_gate"
 	ReasonPeersAway     Reason = "peers_away"
+	ReasonIncomplete    Reason = "incomplete"
 )
 
 // Reasons lists every code this version knows, in append-only order.
@@ -42,6 +43,7 @@ func Reasons() []Reason {
 		ReasonBadSignature, ReasonWrongEvent, ReasonWrongZone, ReasonRevoked, ReasonUnpaid, ReasonCancelled,
 		ReasonTooEarly, ReasonTooLate, ReasonDayLimit, ReasonTotalLimit, ReasonMustExitFirst, ReasonNotInside,
 		ReasonOverride, ReasonEmergency, ReasonDeviceFault, ReasonNotReady, ReasonLaneFault, ReasonHomeGate, ReasonPeersAway,
+		ReasonIncomplete,
 	}
 }
 
@@ -82,6 +84,7 @@ func sentences() map[Reason]string {
 		ReasonLaneFault:     "This lane is not set up for this event. It is not the guest's fault: use another lane and call support.",
 		ReasonHomeGate:      "The gates cannot hear each other, so this ticket enters at its home gate only. Send the guest there.",
 		ReasonPeersAway:     "The gates cannot hear each other, and this event then admits nobody here. Call a supervisor.",
+		ReasonIncomplete:    "Answers are missing on this ticket. Ask the guest to give them on the ticket page, or at the ticket desk.",
 		ReasonNotReady:      "This gate has no ticket list yet. It is not the guest's fault: use another lane.",
 	}
 }

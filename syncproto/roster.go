@@ -52,6 +52,9 @@ const (
 	StatusUnpaid    Status = "unpaid"
 	StatusCancelled Status = "cancelled"
 	StatusRevoked   Status = "revoked"
+	// StatusIncomplete is of a ticket that is paid and lacks an answer that its holder
+	// has to give before coming in.
+	StatusIncomplete Status = "incomplete"
 )
 
 // Ticket is what a gate knows of a ticket. There is no personal data in it.

@@ -94,14 +94,16 @@ func (o attendeeOps) profile(ctx context.Context) (Profile, error) {
 	if err != nil {
 		return Profile{}, err
 	}
-	orders, err := o.s.cfg.Registration.OrdersOf(ctx, a.ID)
+	orders, err := o.s.cfg.Registration.Orders.Of(ctx, a.ID)
 	if err != nil {
 		return Profile{}, err
 	}
 	p := Profile{Id: a.ID, Name: a.Name, Email: a.Email, EmailVerified: !a.VerifiedAt.IsZero(), Role: string(a.Role), Rev: a.Rev, Tickets: []ProfileTicket{}}
 	for i := range orders {
-		for _, t := range orders[i].Tickets {
-			p.Tickets = append(p.Tickets, ProfileTicket{Id: t.ID, EventId: int32(orders[i].Event), TicketType: t.Type, Status: string(t.Status)})
+		for _, it := range orders[i].Items {
+			if it.Ticket != uuid.Nil {
+				p.Tickets = append(p.Tickets, ProfileTicket{Id: it.Ticket, EventId: int32(orders[i].Event), TicketType: it.Type, Status: string(it.Status)})
+			}
 		}
 	}
 	return p, nil

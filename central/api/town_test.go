@@ -72,13 +72,14 @@ func setup(t testing.TB, change ...func(*api.Config)) *town {
 	tickets, err := ticket.New(ticket.Config{Pool: w.pool, Programme: w.prog, Keys: keys})
 	require.NoError(t, err)
 	orders, err := registration.New(registration.Config{
-		Pool: w.pool, Issuer: ticket.NewIssuer(tickets),
-		Offer: func(ctx context.Context, event syncproto.EventNo, typ string) (registration.Offer, error) {
-			offer, err := w.prog.Types.Offer(ctx, event, typ)
-			if errors.Is(err, programme.ErrNoType) {
-				return registration.Offer{}, registration.ErrNoType
+		Pool: w.pool, Issuer: ticket.NewIssuer(tickets), Tickets: tickets,
+		Shop: func(ctx context.Context, event syncproto.EventNo) (registration.Shop, error) {
+			shop, err := w.prog.Types.Shop(ctx, event)
+			out := registration.Shop{Stream: shop.Stream, Name: shop.Name, Timezone: shop.Timezone, Open: shop.Open, Types: map[string]registration.Offer{}}
+			for key, offer := range shop.Types {
+				out.Types[key] = registration.Offer(offer)
 			}
-			return registration.Offer(offer), err
+			return out, err
 		},
 	})
 	require.NoError(t, err)

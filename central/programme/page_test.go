@@ -112,7 +112,5 @@ func TestATicketTypeIsFoundByItsKey(t *testing.T) {
 	for _, key := range []string{"none", "\x00"} {
 		_, err = s.Types.ByKey(t.Context(), e.No, key)
 		require.ErrorIs(t, err, programme.ErrNoType)
-		_, err = s.Types.Offer(t.Context(), e.No, key)
-		require.ErrorIs(t, err, programme.ErrNoType)
 	}
 }

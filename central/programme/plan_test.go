@@ -39,13 +39,13 @@ func TestAPlanIsMadeWholeOrNotAtAll(t *testing.T) {
 	require.Len(t, types[again.No], 2)
 	require.Empty(t, types[9999])
 
-	offer, err := b.Types.Offer(t.Context(), e.No, "vip")
+	shop, err := b.Types.Shop(t.Context(), e.No)
 	require.NoError(t, err)
-	require.False(t, offer.Open)
-	require.Equal(t, int64(5000), offer.Price)
-	_, err = b.Types.Offer(t.Context(), e.No, "none")
-	require.ErrorIs(t, err, programme.ErrNoType)
-	_, err = b.Types.Offer(t.Context(), 9999, "vip")
+	require.False(t, shop.Open)
+	require.Equal(t, e.Stream, shop.Stream)
+	require.Equal(t, int64(5000), shop.Types["vip"].Price)
+	require.NotContains(t, shop.Types, "none")
+	_, err = b.Types.Shop(t.Context(), 9999)
 	require.ErrorIs(t, err, programme.ErrNoEvent)
 }
 

@@ -217,6 +217,7 @@ func usedBy(table string) string {
 		"stage": "a stage", "ticket": "tickets", "lease": "numbers that gates may sell", "capacity": "tickets", "zone": "a zone inside it",
 		"gate": "a gate that is enrolled for it", "enrol_token": "an enrolment token for it", "finding": "findings",
 		"journal_stream": "journals of gates", "vault": "the names of its holders, which are sealed",
+		"customer_order": "orders", "order_item": "orders", "waiter": "a wait list",
 	}
 	if name, ok := names[table]; ok {
 		return name + " depends on it"

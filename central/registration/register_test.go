@@ -2,17 +2,19 @@ package registration_test
 
 import (
 	"context"
-	"errors"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"gatehouse/central/fleet"
+	"gatehouse/central/payment"
 	"gatehouse/central/pgtest"
 	"gatehouse/central/programme"
 	"gatehouse/central/registration"
@@ -33,7 +35,7 @@ ticket_types:
   - {key: lawn}
 `
 
-// town is an event and a central that takes registrations for it.
+// town is an event and a central that takes orders for it.
 type town struct {
 	*registration.Service
 	t     testing.TB
@@ -41,12 +43,18 @@ type town struct {
 	event syncproto.EventNo
 	keys  *fleet.Keys
 	prog  *programme.Service
-	offer registration.Offer
+	bank  *bank
+
+	mu      sync.Mutex
+	shop    registration.Shop
+	now     time.Time // zero: the real time
+	issued  []syncproto.TicketNo
+	offered []registration.Offered
 }
 
 func setup(t testing.TB) *town {
 	t.Helper()
-	w := &town{t: t, pool: pgtest.New(t), offer: registration.Offer{Open: true}}
+	w := &town{t: t, pool: pgtest.New(t), bank: &bank{}}
 	var err error
 	w.prog, err = programme.New(programme.Config{Pool: w.pool, CreateStream: roster.CreateStream})
 	require.NoError(t, err)
@@ -58,8 +66,46 @@ func setup(t testing.TB) *town {
 	event, err := w.prog.Create(t.Context(), spec)
 	require.NoError(t, err)
 	w.event = event.No
+	shop, err := w.prog.Types.Shop(t.Context(), event.No)
+	require.NoError(t, err)
+	w.shop = registration.Shop{Stream: shop.Stream, Name: shop.Name, Timezone: shop.Timezone, Open: true, Types: map[string]registration.Offer{}}
+	for key, offer := range shop.Types {
+		w.shop.Types[key] = registration.Offer(offer)
+	}
 	w.Service = w.copyOfCentral()
 	return w
+}
+
+// offers changes what a ticket type is offered for.
+func (w *town) offers(key string, change func(o *registration.Offer)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o := w.shop.Types[key]
+	change(&o)
+	w.shop.Types = maps.Clone(w.shop.Types)
+	w.shop.Types[key] = o
+}
+
+// costs has a ticket type cost something.
+func (w *town) costs(key string, price int64) {
+	w.offers(key, func(o *registration.Offer) { o.Price, o.Currency = price, "EUR" })
+}
+
+func (w *town) clock() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.now.IsZero() {
+		return time.Now()
+	}
+	return w.now
+}
+
+// passes lets time pass.
+func (w *town) passes(d time.Duration) {
+	now := w.clock().Add(d)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now = now
 }
 
 func (w *town) copyOfCentral() *registration.Service {
@@ -67,16 +113,33 @@ func (w *town) copyOfCentral() *registration.Service {
 	tickets, err := ticket.New(ticket.Config{Pool: w.pool, Programme: w.prog, Keys: w.keys})
 	require.NoError(w.t, err)
 	s, err := registration.New(registration.Config{
-		Pool: w.pool, Issuer: ticket.NewIssuer(tickets),
-		Offer: func(context.Context, syncproto.EventNo, string) (registration.Offer, error) { return w.offer, nil },
+		Pool: w.pool, Issuer: ticket.NewIssuer(tickets), Tickets: tickets, Now: w.clock, Back: "https://fair.example/back",
+		Providers: map[string]payment.Provider{payment.NameManual: payment.Manual{Hold: bankHold}, payment.NameStripe: w.bank},
+		Shop: func(context.Context, syncproto.EventNo) (registration.Shop, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.shop, nil
+		},
+		Issued: func(_ context.Context, _ pgx.Tx, _ syncproto.EventNo, tickets []syncproto.TicketNo) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.issued = append(w.issued, tickets...)
+			return nil
+		},
+		Offered: func(_ context.Context, _ pgx.Tx, o registration.Offered) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.offered = append(w.offered, o)
+			return nil
+		},
 	})
 	require.NoError(w.t, err)
 	return s
 }
 
-func (w *town) count(sql string) (n int) {
+func (w *town) count(sql string, args ...any) (n int) {
 	w.t.Helper()
-	require.NoError(w.t, w.pool.QueryRow(w.t.Context(), sql).Scan(&n))
+	require.NoError(w.t, w.pool.QueryRow(w.t.Context(), sql, args...).Scan(&n))
 	return n
 }
 
@@ -101,11 +164,15 @@ func TestARegistrationIsATicketWithACode(t *testing.T) {
 	require.True(t, code.Verify(trust.Key(syncproto.PurposeTicket, code.Key).Public))
 	require.Equal(t, 1, w.count(`SELECT used FROM capacity WHERE quota = 100`))
 	require.Equal(t, 1, w.count(`SELECT count(*) FROM sync_outbox WHERE kind = 1`), "the gates are told")
-	orders, err := w.OrdersOf(t.Context(), account)
+	orders, err := w.Orders.Of(t.Context(), account)
 	require.NoError(t, err)
 	require.Len(t, orders, 1)
-	require.Equal(t, []registration.OrderTicket{{ID: got.Ticket, Type: "seat", Status: syncproto.StatusPaid}}, orders[0].Tickets)
-	none, err := w.OrdersOf(t.Context(), uuid.New())
+	require.Len(t, orders[0].Items, 1)
+	require.Equal(t, registration.Paid, orders[0].State)
+	require.Equal(t, got.Ticket, orders[0].Items[0].Ticket)
+	require.Equal(t, syncproto.StatusPaid, orders[0].Items[0].Status)
+	require.Equal(t, []syncproto.TicketNo{got.Number}, w.issued)
+	none, err := w.Orders.Of(t.Context(), uuid.New())
 	require.NoError(t, err)
 	require.Empty(t, none)
 }
@@ -114,16 +181,18 @@ func TestWhatIsNotOnOfferIsNotGivenOut(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
 	for name, c := range map[string]struct {
-		offer registration.Offer
-		want  error
+		closed bool
+		offer  registration.Offer
+		want   error
 	}{
-		"draft":     {registration.Offer{}, registration.ErrClosed},
-		"not yet":   {registration.Offer{Open: true, From: time.Now().Add(time.Hour)}, registration.ErrNotSold},
-		"over":      {registration.Offer{Open: true, Until: time.Now().Add(-time.Hour)}, registration.ErrNotSold},
-		"not free":  {registration.Offer{Open: true, Price: 100, Currency: "EUR"}, registration.ErrCosts},
-		"in window": {registration.Offer{Open: true, From: time.Now().Add(-time.Hour), Until: time.Now().Add(time.Hour)}, nil},
+		"draft":     {closed: true, want: registration.ErrClosed},
+		"not yet":   {offer: registration.Offer{From: time.Now().Add(time.Hour)}, want: registration.ErrNotSold},
+		"over":      {offer: registration.Offer{Until: time.Now().Add(-time.Hour)}, want: registration.ErrNotSold},
+		"not free":  {offer: registration.Offer{Price: 100, Currency: "EUR"}, want: registration.ErrCosts},
+		"in window": {offer: registration.Offer{From: time.Now().Add(-time.Hour), Until: time.Now().Add(time.Hour)}},
 	} {
-		w.offer = c.offer
+		w.shop.Open = !c.closed
+		w.offers("lawn", func(o *registration.Offer) { c.offer.No = o.No; *o = c.offer })
 		_, err := w.Register(t.Context(), w.wants("lawn"))
 		if c.want == nil {
 			require.NoError(t, err, name)
@@ -131,51 +200,8 @@ func TestWhatIsNotOnOfferIsNotGivenOut(t *testing.T) {
 			require.ErrorIs(t, err, c.want, name)
 		}
 	}
-	w.offer = registration.Offer{Open: true}
+	w.shop.Open = true
 	_, err := w.Register(t.Context(), w.wants("throne"))
 	require.ErrorIs(t, err, registration.ErrNoType)
 	require.Equal(t, 1, w.count(`SELECT count(*) FROM customer_order`))
-}
-
-// 2,000 at once want 100 seats, through two copies of central, while others take lawn
-// places without end: exactly 100 get one, and nobody gets an error but "sold out".
-func TestNeverOneSeatTooMany(t *testing.T) {
-	t.Parallel()
-	w := setup(t)
-	const buyers, seats = 2000, 100
-	copies := []*registration.Service{w.copyOfCentral(), w.copyOfCentral()}
-	var mu sync.Mutex
-	got, refused, lawn := map[syncproto.TicketNo]bool{}, 0, 0
-	var wg sync.WaitGroup
-	for i := range buyers {
-		wg.Go(func() {
-			typ := "seat"
-			if i%10 == 9 {
-				typ = "lawn"
-			}
-			r, err := copies[i%2].Register(t.Context(), w.wants(typ))
-			mu.Lock()
-			defer mu.Unlock()
-			switch {
-			case err == nil && typ == "lawn":
-				lawn++
-			case err == nil:
-				if got[r.Number] {
-					t.Errorf("number %d was given out twice", r.Number)
-				}
-				got[r.Number] = true
-			case errors.Is(err, registration.ErrSoldOut):
-				refused++
-			default:
-				t.Errorf("buyer %d: %v", i, err)
-			}
-		})
-	}
-	wg.Wait()
-	require.Len(t, got, seats)
-	require.Equal(t, buyers/10, lawn)
-	require.Equal(t, buyers-buyers/10-seats, refused)
-	require.Equal(t, seats, w.count(`SELECT count(*) FROM ticket t JOIN ticket_type y ON y.event_id = t.event_id AND y.no = t.type_no WHERE y.key = 'seat'`))
-	require.Equal(t, seats, w.count(`SELECT used FROM capacity WHERE quota = 100`))
-	require.Equal(t, seats+lawn, w.count(`SELECT count(*) FROM order_ticket`), "a refused order leaves nothing")
 }

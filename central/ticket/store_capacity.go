@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"gatehouse/central/pg"
 	"gatehouse/syncproto"
@@ -29,21 +30,25 @@ func (p Places) move(fromType syncproto.TypeNo, from syncproto.Status, toType sy
 }
 
 // takesPlace reports whether a ticket of a status counts against its type's quota:
-// it is paid, or may be. A place of a cancelled or revoked ticket is free again. The
+// it is paid, or may be, or only lacks an answer. A place of a cancelled or revoked ticket is free again. The
 // empty status is of no ticket.
 func takesPlace(s syncproto.Status) bool {
-	return s == syncproto.StatusPaid || s == syncproto.StatusUnpaid
+	return s == syncproto.StatusPaid || s == syncproto.StatusUnpaid || s == syncproto.StatusIncomplete
 }
 
-// FullError means that a ticket type has not as many places left as were wanted.
+// FullError means that a ticket type, or the whole event, has not as many places left
+// as were wanted.
 type FullError struct {
-	Key         string // of the ticket type
+	Key         string // of the ticket type; empty where it is the event that is full
 	Quota, Used int
 	Wanted      int
 }
 
 // Error implements error.
 func (e *FullError) Error() string {
+	if e.Key == "" {
+		return fmt.Sprintf("the event takes %d people, of which %d places are taken, and this needs %d more; nothing was changed", e.Quota, e.Used, e.Wanted)
+	}
 	return fmt.Sprintf("ticket type %q has a quota of %d, of which %d are taken, and this needs %d more; nothing was changed",
 		e.Key, e.Quota, e.Used, e.Wanted)
 }
@@ -53,28 +58,54 @@ const capacityCheck = "capacity_within_quota"
 
 // Take changes how many places of an event's ticket types are taken, all of it or
 // nothing: the error is then a [*FullError]. It is the last thing that a
-// transaction does, and goes by ascending type, so that two never wait for each
-// other and none holds these rows for long.
+// transaction does, and goes by ascending type and then to the event's own limit, so
+// that two never wait for each other and none holds these rows for long: it is sent
+// and answered at once, whatever there is of it.
 func Take(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, places Places) error {
-	for _, typ := range slices.Sorted(maps.Keys(places)) {
-		n := places[typ]
-		if n == 0 {
-			continue
-		}
-		done, err := tx.Exec(ctx, `
+	types := slices.DeleteFunc(slices.Sorted(maps.Keys(places)), func(t syncproto.TypeNo) bool { return places[t] == 0 })
+	if len(types) == 0 {
+		return nil
+	}
+	sum, batch, short := 0, &pgx.Batch{}, make([]int64, len(types))
+	for i, typ := range types {
+		sum += places[typ]
+		batch.Queue(`
 			UPDATE capacity
 			SET used = used + $3
 			WHERE event_id = $1::bigint AND type_no = $2 AND (quota IS NULL OR $3 < 0 OR used + $3 <= quota)`,
-			int64(event), int16(typ), n)
-		err = pg.MapViolation(err, map[string]error{capacityCheck: errors.New("a quota would be exceeded")})
-		if err != nil {
-			return fmt.Errorf("take places of ticket type %d: %w", typ, err)
-		}
-		if done.RowsAffected() == 0 {
-			return full(ctx, tx, event, typ, n)
+			int64(event), int16(typ), places[typ]).Exec(counted(&short[i]))
+	}
+	var done int64
+	limit := FullError{Wanted: sum}
+	batch.Queue(`
+		UPDATE event_limit
+		SET used = used + $2
+		WHERE event_id = $1::bigint AND ($2 <= 0 OR used + $2 <= quota)`, int64(event), sum).Exec(counted(&done))
+	batch.Queue(`SELECT quota, used FROM event_limit WHERE event_id = $1::bigint`, int64(event)).Query(func(rows pgx.Rows) error {
+		return forEach(rows, []any{&limit.Quota, &limit.Used}, func() error { return nil })
+	})
+	err := tx.SendBatch(ctx, batch).Close()
+	err = pg.MapViolation(err, map[string]error{capacityCheck: errors.New("a quota would be exceeded")})
+	if err != nil {
+		return fmt.Errorf("take places of event %d: %w", event, err)
+	}
+	for i, typ := range types {
+		if short[i] == 0 {
+			return full(ctx, tx, event, typ, places[typ])
 		}
 	}
+	if limit.Quota > 0 && done == 0 {
+		return &limit
+	}
 	return nil
+}
+
+// counted stores how many rows a statement of a batch changed.
+func counted(n *int64) func(pgconn.CommandTag) error {
+	return func(tag pgconn.CommandTag) error {
+		*n = tag.RowsAffected()
+		return nil
+	}
 }
 
 // full says why there was no place.
@@ -92,9 +123,9 @@ func full(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, typ syncproto
 }
 
 // LockAccount reads how much of a type's quota is taken, and keeps it so until the
-// transaction ends. There is no account of a type that the event does not have:
-// pgx.ErrNoRows. What follows in the transaction locks nothing that anybody holds
-// who waits for this.
+// transaction ends; of an event that is nearly full, Quota is what the type can still
+// reach. There is no account of a type that the event does not have: pgx.ErrNoRows.
+// What follows in the transaction locks nothing that anybody holds who waits for this.
 func LockAccount(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, typ syncproto.TypeNo) (lease.Account, error) {
 	var a lease.Account
 	err := tx.QueryRow(ctx, `
@@ -104,6 +135,21 @@ func LockAccount(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, typ sy
 		FOR NO KEY UPDATE`, int64(event), int16(typ)).Scan(&a.Quota, &a.Used)
 	if err != nil {
 		return a, fmt.Errorf("read quota of ticket type %d: %w", typ, err)
+	}
+	var left int
+	err = tx.QueryRow(ctx, `
+		SELECT greatest(quota - used, 0)
+		FROM event_limit
+		WHERE event_id = $1::bigint
+		FOR NO KEY UPDATE`, int64(event)).Scan(&left)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+	case err != nil:
+		return a, fmt.Errorf("read capacity of event %d: %w", event, err)
+	case a.Quota == 0 && a.Used+left == 0:
+		a = lease.Account{Quota: 1, Used: 1} // a quota of 0 is none
+	case a.Quota == 0 || a.Quota-a.Used > left:
+		a.Quota = a.Used + left
 	}
 	return a, nil
 }

@@ -102,12 +102,12 @@ func rules() *syncproto.Rules {
 	}
 }
 
-// loaded has tickets 1 to 10, of which 8 is unpaid, 9 cancelled and 10 revoked.
+// loaded has tickets 1 to 11, of which 8 is unpaid, 9 cancelled, 10 revoked and 11 incomplete.
 func (w *world) loaded() node.Loaded {
 	b := trust()
 	l := node.Loaded{Rules: rules(), Trust: &b, Cursor: "c5", Seq: 5}
-	for no := syncproto.TicketNo(1); no <= 10; no++ {
-		status := map[syncproto.TicketNo]syncproto.Status{8: syncproto.StatusUnpaid, 9: syncproto.StatusCancelled, 10: syncproto.StatusRevoked}[no]
+	for no := syncproto.TicketNo(1); no <= 11; no++ {
+		status := map[syncproto.TicketNo]syncproto.Status{8: syncproto.StatusUnpaid, 9: syncproto.StatusCancelled, 10: syncproto.StatusRevoked, 11: syncproto.StatusIncomplete}[no]
 		if status == "" {
 			status = syncproto.StatusPaid
 		}
@@ -174,6 +174,7 @@ func TestWhatIsJournalled(t *testing.T) {
 	}{
 		{"known", code(t, credential.Fields{Ticket: 1}), syncproto.ReasonAdmitted, true, true},
 		{"unpaid", code(t, credential.Fields{Ticket: 8}), syncproto.ReasonUnpaid, true, true},
+		{"lacks an answer", code(t, credential.Fields{Ticket: 11}), syncproto.ReasonIncomplete, true, true},
 		{"cancelled", code(t, credential.Fields{Ticket: 9}), syncproto.ReasonCancelled, true, true},
 		{"revoked", code(t, credential.Fields{Ticket: 10}), syncproto.ReasonRevoked, true, true},
 		{"replaced by a newer code", code(t, credential.Fields{Ticket: 2, Issue: 1}), syncproto.ReasonRevoked, true, true},

@@ -35,12 +35,16 @@ func packStatus(s syncproto.Status) uint8 {
 		return 1
 	case syncproto.StatusCancelled:
 		return 2
+	case syncproto.StatusIncomplete:
+		return 4
 	}
 	return 3 // withdrawn, and any status that this version does not know
 }
 
 func unpackStatus(b uint8) syncproto.Status {
-	return [...]syncproto.Status{syncproto.StatusPaid, syncproto.StatusUnpaid, syncproto.StatusCancelled, syncproto.StatusRevoked}[b&3]
+	return [...]syncproto.Status{
+		syncproto.StatusPaid, syncproto.StatusUnpaid, syncproto.StatusCancelled, syncproto.StatusRevoked, syncproto.StatusIncomplete,
+	}[b]
 }
 
 func (t *ticket) admission(no syncproto.TicketNo) admission.Ticket {

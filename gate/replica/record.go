@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -20,17 +21,17 @@ const ticketBytes = 8 + 16 + 2 + 1 + 8 + 4
 // The states of a ticket by the number they have in the file.
 var statuses = [...]syncproto.Status{
 	syncproto.StatusPaid, syncproto.StatusUnpaid, syncproto.StatusCancelled, syncproto.StatusRevoked,
+	syncproto.StatusIncomplete,
 }
 
 // statusNo is the number of a status. One that a later version added is kept as
 // withdrawn: nobody is admitted on a ticket whose standing is not understood.
 func statusNo(s syncproto.Status) byte {
-	for i := range statuses {
-		if statuses[i] == s {
-			return byte(i)
-		}
+	no := slices.Index(statuses[:], s)
+	if no < 0 {
+		no = slices.Index(statuses[:], syncproto.StatusRevoked)
 	}
-	return byte(len(statuses) - 1)
+	return byte(no)
 }
 
 func ticketSum(no syncproto.TicketNo, value []byte) uint32 {

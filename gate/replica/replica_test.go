@@ -140,7 +140,7 @@ func TestEveryStatusSurvives(t *testing.T) {
 	t.Parallel()
 	r := open(t, filepath.Join(t.TempDir(), "replica.db"))
 	var recs []syncproto.Record
-	for i, s := range []syncproto.Status{syncproto.StatusPaid, syncproto.StatusUnpaid, syncproto.StatusCancelled, syncproto.StatusRevoked} {
+	for i, s := range []syncproto.Status{syncproto.StatusPaid, syncproto.StatusUnpaid, syncproto.StatusCancelled, syncproto.StatusRevoked, syncproto.StatusIncomplete} {
 		rec := ticket(i+1, 1)
 		rec.Ticket.Status = s
 		recs = append(recs, rec)

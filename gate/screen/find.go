@@ -138,6 +138,8 @@ func guestOf(m *control.Match, now time.Time, zone *time.Location) guest {
 		g.Standing = "Not used yet"
 	case syncproto.StatusUnpaid:
 		g.Standing, g.Bad = "Not paid", true
+	case syncproto.StatusIncomplete:
+		g.Standing, g.Bad = "Answers missing", true
 	case syncproto.StatusCancelled:
 		g.Standing, g.Bad = "Cancelled", true
 	case syncproto.StatusRevoked:

@@ -73,6 +73,8 @@ func standing(t Ticket) syncproto.Reason {
 		return syncproto.ReasonUnpaid
 	case syncproto.StatusCancelled:
 		return syncproto.ReasonCancelled
+	case syncproto.StatusIncomplete:
+		return syncproto.ReasonIncomplete
 	default: // a status of a later version stops too, as a withdrawal would
 		return syncproto.ReasonRevoked
 	}

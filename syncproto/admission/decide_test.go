@@ -200,6 +200,7 @@ func TestStandingAndRight(t *testing.T) {
 		want syncproto.Reason
 	}{
 		{"unpaid", admission.Ticket{No: 1, Type: typeDay, Known: true, Status: syncproto.StatusUnpaid}, "main", syncproto.ReasonUnpaid},
+		{"lacks an answer", admission.Ticket{No: 1, Type: typeDay, Known: true, Status: syncproto.StatusIncomplete}, "main", syncproto.ReasonIncomplete},
 		{"cancelled", admission.Ticket{No: 1, Type: typeDay, Known: true, Status: syncproto.StatusCancelled}, "main", syncproto.ReasonCancelled},
 		{"revoked", admission.Ticket{No: 1, Type: typeDay, Known: true, Status: syncproto.StatusRevoked}, "main", syncproto.ReasonRevoked},
 		{"status of a later version", admission.Ticket{No: 1, Type: typeDay, Known: true, Status: "frozen"}, "main", syncproto.ReasonRevoked},

@@ -211,6 +211,7 @@ var (
 	directions = [...]syncproto.Direction{syncproto.In, syncproto.Out}
 	statuses   = [...]syncproto.Status{
 		syncproto.StatusPaid, syncproto.StatusUnpaid, syncproto.StatusCancelled, syncproto.StatusRevoked,
+		syncproto.StatusIncomplete,
 	}
 	outcomes = [...]syncproto.Outcome{syncproto.OutcomeFirst, syncproto.OutcomeReentry, syncproto.OutcomeDuplicate}
 )

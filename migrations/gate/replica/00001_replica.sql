@@ -19,7 +19,7 @@ CREATE TABLE position (
 -- One row per ticket, revoked and cancelled ones included. No personal data. What
 -- is known of a ticket is one value of 39 bytes, which reads twice as fast as a
 -- column for each: rev (8 bytes, big-endian, so that a later record is a greater
--- value), code hash (16), type (2), status (1: paid, unpaid, cancelled, revoked),
+-- value), code hash (16), type (2), status (1: paid, unpaid, cancelled, revoked, incomplete),
 -- status time (8, Unix ms), checksum of number and the rest (4).
 CREATE TABLE ticket (
   number INTEGER PRIMARY KEY CHECK (number > 0),
