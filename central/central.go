@@ -17,6 +17,7 @@ import (
 	"gatehouse/central/checkin"
 	"gatehouse/central/finding"
 	"gatehouse/central/fleet"
+	"gatehouse/central/payment"
 	"gatehouse/central/pg"
 	"gatehouse/central/programme"
 	"gatehouse/central/registration"
@@ -34,9 +35,23 @@ import (
 type Config struct {
 	// DatabaseURL is the database. Required.
 	DatabaseURL string
+	// Orders says how tickets are sold.
+	Orders OrderConfig
 	// Logger hears of what an operator may want to know. Defaults to
 	// slog.Default().
 	Logger *slog.Logger
+}
+
+// OrderConfig says how tickets are sold. The zero value sells what is free, and what is
+// paid for by hand.
+type OrderConfig struct {
+	// Hold is how long a cart keeps its places, OfferHold how long an offer to somebody on
+	// a wait list does. Default to those of the package registration.
+	Hold, OfferHold time.Duration
+	// Providers are the ways to pay, by name. Defaults to payment.Manual alone.
+	Providers map[string]payment.Provider
+	// Back is the address where a buyer goes on after paying. Defaults to none.
+	Back string
 }
 
 // Central is all features on one database. It is safe for concurrent use.
@@ -168,7 +183,7 @@ func (c *Central) build(ctx context.Context, cfg Config, p *parts) (err error) {
 	if c.Findings, err = finding.New(p.findings); err != nil {
 		return err
 	}
-	if c.Registration, err = registration.New(c.orders(p)); err != nil {
+	if c.Registration, err = registration.New(c.orders(p, cfg.Orders)); err != nil {
 		return err
 	}
 	c.Replay, err = replay.New(replay.Config{Pool: p.tickets.Pool})

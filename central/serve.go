@@ -59,6 +59,7 @@ func (c *Central) Serve(ctx context.Context, cfg ServeConfig) error {
 		{name: "checkin", run: c.Checkin.Run},
 		{name: "finding", run: c.Findings.Run},
 		{name: "staff", run: c.Staff.Run},
+		{name: "registration", run: c.Registration.Run},
 	}
 	for name, run := range cfg.Background {
 		workers = append(workers, &worker{name: name, run: run})

@@ -7,6 +7,7 @@ import (
 
 	"gatehouse/central/checkin"
 	"gatehouse/central/fleet"
+	"gatehouse/central/payment"
 	"gatehouse/central/programme"
 	"gatehouse/central/registration"
 	"gatehouse/central/ticket"
@@ -43,10 +44,13 @@ func (c *Central) desk(p *parts) checkin.DeskConfig {
 }
 
 // orders is what registration goes by.
-func (c *Central) orders(p *parts) registration.Config {
+func (c *Central) orders(p *parts, cfg OrderConfig) registration.Config {
+	if cfg.Providers == nil {
+		cfg.Providers = map[string]payment.Provider{payment.NameManual: payment.Manual{}}
+	}
 	return registration.Config{
-		Pool: p.tickets.Pool, Issuer: ticket.NewIssuer(c.Tickets), Tickets: c.Tickets, Touch: c.Roster.Touch,
-		Shop: c.shop,
+		Pool: p.tickets.Pool, Issuer: ticket.NewIssuer(c.Tickets), Tickets: c.Tickets, Touch: c.Roster.Touch, Shop: c.shop,
+		Providers: cfg.Providers, Hold: cfg.Hold, OfferHold: cfg.OfferHold, Back: cfg.Back, Audit: c.Staff.Audit, Logger: c.logger,
 	}
 }
 

@@ -72,6 +72,29 @@ func accesses() map[string]access {
 		"register":            {need: staff.EventRead},
 		"getProfile":          {need: staff.Self},
 		"updateProfile":       {need: staff.Self},
+		"createOrder":         {need: staff.EventRead},
+		"getOrder":            {need: staff.EventRead}, // this and the next: to whom it belongs
+		"payOrder":            {need: staff.EventRead},
+		"cancelOrder":         {need: staff.EventRead},
+		"markOrderPaid":       {need: staff.RegistrationWrite, later: true},
+		"refundOrder":         {need: staff.OrderRefund, later: true},
+		"hearPayment":         {need: staff.EventRead}, // signed by the provider
+		"listOrders":          {need: staff.RegistrationRead, event: "id"},
+		"getRevenue":          {need: staff.ReportRead, event: "id"},
+		"listPromoCodes":      {need: staff.RegistrationWrite, event: "id"},
+		"createPromoCode":     {need: staff.RegistrationWrite, event: "id"},
+		"updatePromoCode":     {need: staff.RegistrationWrite, event: "id"},
+		"deletePromoCode":     {need: staff.RegistrationWrite, event: "id"},
+		"listQuestions":       {need: staff.EventRead, event: "id"},
+		"createQuestion":      {need: staff.RegistrationWrite, event: "id"},
+		"updateQuestion":      {need: staff.RegistrationWrite, event: "id"},
+		"deleteQuestion":      {need: staff.RegistrationWrite, event: "id"},
+		"listWaitList":        {need: staff.RegistrationRead, event: "id"},
+		"joinWaitList":        {need: staff.EventRead, event: "id"},
+		"getWaitListPlace":    {need: staff.EventRead}, // whoever has its id
+		"leaveWaitList":       {need: staff.EventRead},
+		"transferTicket":      {need: staff.EventRead}, // to whom it belongs
+		"answerQuestions":     {need: staff.EventRead},
 		"checkIn":             {need: staff.CheckinWrite, later: true},
 		"checkInBatch":        {need: staff.CheckinWrite, later: true},
 	}

@@ -127,6 +127,12 @@ type handlers struct {
 	categoryOps
 	performerOps
 	transferOps
+	orderOps
+	moneyOps
+	promoOps
+	questionOps
+	waitOps
+	holderOps
 }
 
 var _ StrictServerInterface = handlers{}
@@ -144,5 +150,11 @@ func (s *Server) handlers() handlers {
 		categoryOps{s},
 		performerOps{s},
 		transferOps{s},
+		orderOps{s},
+		moneyOps{s},
+		promoOps{s},
+		questionOps{s},
+		waitOps{s},
+		holderOps{s},
 	}
 }

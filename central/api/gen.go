@@ -98,6 +98,33 @@ func (e EventStatus) Valid() bool {
 	}
 }
 
+// Defines values for OrderState.
+const (
+	Cancelled OrderState = "cancelled"
+	Expired   OrderState = "expired"
+	Paid      OrderState = "paid"
+	Pending   OrderState = "pending"
+	Refunded  OrderState = "refunded"
+)
+
+// Valid indicates whether the value is a known member of the OrderState enum.
+func (e OrderState) Valid() bool {
+	switch e {
+	case Cancelled:
+		return true
+	case Expired:
+		return true
+	case Paid:
+		return true
+	case Pending:
+		return true
+	case Refunded:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ProblemSuccess.
 const (
 	False ProblemSuccess = false
@@ -107,6 +134,90 @@ const (
 func (e ProblemSuccess) Valid() bool {
 	switch e {
 	case False:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PromoCodeKind.
+const (
+	PromoCodeKindAccess  PromoCodeKind = "access"
+	PromoCodeKindAmount  PromoCodeKind = "amount"
+	PromoCodeKindPercent PromoCodeKind = "percent"
+)
+
+// Valid indicates whether the value is a known member of the PromoCodeKind enum.
+func (e PromoCodeKind) Valid() bool {
+	switch e {
+	case PromoCodeKindAccess:
+		return true
+	case PromoCodeKindAmount:
+		return true
+	case PromoCodeKindPercent:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PromoCodeInputKind.
+const (
+	PromoCodeInputKindAccess  PromoCodeInputKind = "access"
+	PromoCodeInputKindAmount  PromoCodeInputKind = "amount"
+	PromoCodeInputKindPercent PromoCodeInputKind = "percent"
+)
+
+// Valid indicates whether the value is a known member of the PromoCodeInputKind enum.
+func (e PromoCodeInputKind) Valid() bool {
+	switch e {
+	case PromoCodeInputKindAccess:
+		return true
+	case PromoCodeInputKindAmount:
+		return true
+	case PromoCodeInputKindPercent:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for QuestionKind.
+const (
+	QuestionKindChoice QuestionKind = "choice"
+	QuestionKindText   QuestionKind = "text"
+	QuestionKindYesNo  QuestionKind = "yes_no"
+)
+
+// Valid indicates whether the value is a known member of the QuestionKind enum.
+func (e QuestionKind) Valid() bool {
+	switch e {
+	case QuestionKindChoice:
+		return true
+	case QuestionKindText:
+		return true
+	case QuestionKindYesNo:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for QuestionInputKind.
+const (
+	QuestionInputKindChoice QuestionInputKind = "choice"
+	QuestionInputKindText   QuestionInputKind = "text"
+	QuestionInputKindYesNo  QuestionInputKind = "yes_no"
+)
+
+// Valid indicates whether the value is a known member of the QuestionInputKind enum.
+func (e QuestionInputKind) Valid() bool {
+	switch e {
+	case QuestionInputKindChoice:
+		return true
+	case QuestionInputKindText:
+		return true
+	case QuestionInputKindYesNo:
 		return true
 	default:
 		return false
@@ -169,6 +280,30 @@ func (e TokensTokenType) Valid() bool {
 		return false
 	}
 }
+
+// Defines values for WaitPlaceState.
+const (
+	Left    WaitPlaceState = "left"
+	Offered WaitPlaceState = "offered"
+	Waiting WaitPlaceState = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the WaitPlaceState enum.
+func (e WaitPlaceState) Valid() bool {
+	switch e {
+	case Left:
+		return true
+	case Offered:
+		return true
+	case Waiting:
+		return true
+	default:
+		return false
+	}
+}
+
+// Answers By key of the question
+type Answers map[string]string
 
 // CategoriesAnswer defines model for CategoriesAnswer.
 type CategoriesAnswer struct {
@@ -236,6 +371,15 @@ type CheckInsAnswer struct {
 	Data    []Decision `json:"data"`
 	Message string     `json:"message"`
 	Success bool       `json:"success"`
+}
+
+// CompleteAnswer defines model for CompleteAnswer.
+type CompleteAnswer struct {
+	Data struct {
+		Complete bool `json:"complete"`
+	} `json:"data"`
+	Message string `json:"message"`
+	Success bool   `json:"success"`
 }
 
 // Conflict defines model for Conflict.
@@ -379,6 +523,120 @@ type Named struct {
 	Name string `json:"name"`
 }
 
+// Order defines model for Order.
+type Order struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// Currency Absent where nothing costs anything
+	Currency *string    `json:"currency,omitempty"`
+	Email    string     `json:"email"`
+	EndedAt  *time.Time `json:"ended_at,omitempty"`
+	EventId  ID         `json:"event_id"`
+
+	// HoldUntil How long a pending order keeps its places
+	HoldUntil *time.Time         `json:"hold_until,omitempty"`
+	Id        openapi_types.UUID `json:"id"`
+	Items     []OrderItem        `json:"items"`
+	Name      string             `json:"name"`
+	PaidAt    *time.Time         `json:"paid_at,omitempty"`
+
+	// PayWith Ways to pay for it
+	PayWith   []string `json:"pay_with"`
+	PromoCode *string  `json:"promo_code,omitempty"`
+
+	// Provider Who was paid
+	Provider *string `json:"provider,omitempty"`
+
+	// Refunded What went or goes back
+	Refunded Money      `json:"refunded"`
+	Rev      int64      `json:"rev"`
+	State    OrderState `json:"state"`
+	Total    Money      `json:"total"`
+}
+
+// OrderAnswer defines model for OrderAnswer.
+type OrderAnswer struct {
+	Data    Order  `json:"data"`
+	Message string `json:"message"`
+	Success bool   `json:"success"`
+}
+
+// OrderInput Without name and e-mail address it is ordered by the account that is signed in
+type OrderInput struct {
+	Email     *Email           `json:"email,omitempty"`
+	EventId   ID               `json:"event_id"`
+	Items     []OrderItemInput `json:"items"`
+	Name      *PersonName      `json:"name,omitempty"`
+	PromoCode *string          `json:"promo_code,omitempty"`
+}
+
+// OrderItem defines model for OrderItem.
+type OrderItem struct {
+	// Answers By key of the question
+	Answers  Answers `json:"answers"`
+	Email    string  `json:"email"`
+	Name     string  `json:"name"`
+	No       int     `json:"no"`
+	Price    Money   `json:"price"`
+	Returned bool    `json:"returned"`
+
+	// Status Of the ticket: paid, incomplete, cancelled, revoked
+	Status *string `json:"status,omitempty"`
+
+	// TicketId Absent until it is paid for
+	TicketId   *openapi_types.UUID `json:"ticket_id,omitempty"`
+	TicketType Key                 `json:"ticket_type"`
+}
+
+// OrderItemInput defines model for OrderItemInput.
+type OrderItemInput struct {
+	// Answers By key of the question
+	Answers    *Answers    `json:"answers,omitempty"`
+	Email      *Email      `json:"email,omitempty"`
+	Name       *PersonName `json:"name,omitempty"`
+	TicketType Key         `json:"ticket_type"`
+}
+
+// OrderMadeAnswer defines model for OrderMadeAnswer.
+type OrderMadeAnswer struct {
+	Data struct {
+		// Key For Order-Key
+		Key   string `json:"key"`
+		Order Order  `json:"order"`
+
+		// Tickets Where nothing has to be paid for
+		Tickets []Ticket `json:"tickets"`
+	} `json:"data"`
+	Message string `json:"message"`
+	Success bool   `json:"success"`
+}
+
+// OrderState defines model for OrderState.
+type OrderState string
+
+// OrdersAnswer defines model for OrdersAnswer.
+type OrdersAnswer struct {
+	Data    []Order `json:"data"`
+	Message string  `json:"message"`
+
+	// Next Cursor of the next page
+	Next    *string `json:"next,omitempty"`
+	Success bool    `json:"success"`
+}
+
+// PaymentAnswer defines model for PaymentAnswer.
+type PaymentAnswer struct {
+	Data struct {
+		Order    Order  `json:"order"`
+		Provider string `json:"provider"`
+
+		// Url Where the buyer pays
+		Url *string `json:"url,omitempty"`
+	} `json:"data"`
+	Message string `json:"message"`
+	Success bool   `json:"success"`
+}
+
 // Performer defines model for Performer.
 type Performer struct {
 	Bio   *string `json:"bio,omitempty"`
@@ -468,9 +726,119 @@ type ProgrammeAnswer struct {
 	Success bool      `json:"success"`
 }
 
+// PromoCode defines model for PromoCode.
+type PromoCode struct {
+	Code        string        `json:"code"`
+	From        *time.Time    `json:"from,omitempty"`
+	Id          int64         `json:"id"`
+	Kind        PromoCodeKind `json:"kind"`
+	Rev         int64         `json:"rev"`
+	TicketTypes []string      `json:"ticket_types"`
+	Until       *time.Time    `json:"until,omitempty"`
+	Used        int32         `json:"used"`
+
+	// UsesMax Absent where it is not limited
+	UsesMax *int32 `json:"uses_max,omitempty"`
+	Value   int64  `json:"value"`
+}
+
+// PromoCodeKind defines model for PromoCode.Kind.
+type PromoCodeKind string
+
+// PromoCodeAnswer defines model for PromoCodeAnswer.
+type PromoCodeAnswer struct {
+	Data    PromoCode `json:"data"`
+	Message string    `json:"message"`
+	Success bool      `json:"success"`
+}
+
+// PromoCodeInput defines model for PromoCodeInput.
+type PromoCodeInput struct {
+	Code string             `json:"code"`
+	From *time.Time         `json:"from,omitempty"`
+	Kind PromoCodeInputKind `json:"kind"`
+
+	// TicketTypes None are all
+	TicketTypes *[]Key     `json:"ticket_types,omitempty"`
+	Until       *time.Time `json:"until,omitempty"`
+
+	// UsesMax Orders; 0 is not limited
+	UsesMax *int32 `json:"uses_max,omitempty"`
+
+	// Value Percent, or minor units off each ticket
+	Value *int64 `json:"value,omitempty"`
+}
+
+// PromoCodeInputKind defines model for PromoCodeInput.Kind.
+type PromoCodeInputKind string
+
+// PromoCodesAnswer defines model for PromoCodesAnswer.
+type PromoCodesAnswer struct {
+	Data    []PromoCode `json:"data"`
+	Message string      `json:"message"`
+	Success bool        `json:"success"`
+}
+
+// Question defines model for Question.
+type Question struct {
+	Choices  []string     `json:"choices"`
+	Id       int64        `json:"id"`
+	Key      string       `json:"key"`
+	Kind     QuestionKind `json:"kind"`
+	Label    string       `json:"label"`
+	Required bool         `json:"required"`
+	Rev      int64        `json:"rev"`
+
+	// Sort What is listed earlier has less
+	Sort        Sort     `json:"sort"`
+	TicketTypes []string `json:"ticket_types"`
+}
+
+// QuestionKind defines model for Question.Kind.
+type QuestionKind string
+
+// QuestionAnswer defines model for QuestionAnswer.
+type QuestionAnswer struct {
+	Data    Question `json:"data"`
+	Message string   `json:"message"`
+	Success bool     `json:"success"`
+}
+
+// QuestionInput defines model for QuestionInput.
+type QuestionInput struct {
+	Choices  *[]string         `json:"choices,omitempty"`
+	Key      string            `json:"key"`
+	Kind     QuestionInputKind `json:"kind"`
+	Label    string            `json:"label"`
+	Required *bool             `json:"required,omitempty"`
+
+	// Sort What is listed earlier has less
+	Sort *Sort `json:"sort,omitempty"`
+
+	// TicketTypes None are all
+	TicketTypes *[]Key `json:"ticket_types,omitempty"`
+}
+
+// QuestionInputKind defines model for QuestionInput.Kind.
+type QuestionInputKind string
+
+// QuestionsAnswer defines model for QuestionsAnswer.
+type QuestionsAnswer struct {
+	Data    []Question `json:"data"`
+	Message string     `json:"message"`
+	Success bool       `json:"success"`
+}
+
 // RefreshToken defines model for RefreshToken.
 type RefreshToken struct {
 	RefreshToken string `json:"refresh_token"`
+}
+
+// RefundInput defines model for RefundInput.
+type RefundInput struct {
+	// Items Their numbers in the order
+	Items  *[]int  `json:"items,omitempty"`
+	Reason *string `json:"reason,omitempty"`
 }
 
 // RegisteredAnswer defines model for RegisteredAnswer.
@@ -489,6 +857,13 @@ type Registration struct {
 	Name       PersonName `json:"name"`
 	Password   *string    `json:"password,omitempty"`
 	TicketType *Key       `json:"ticket_type,omitempty"`
+}
+
+// RevenueAnswer defines model for RevenueAnswer.
+type RevenueAnswer struct {
+	Data    []Takings `json:"data"`
+	Message string    `json:"message"`
+	Success bool      `json:"success"`
 }
 
 // Session defines model for Session.
@@ -585,6 +960,18 @@ type StagesAnswer struct {
 	// Next Cursor of the next page
 	Next    *string `json:"next,omitempty"`
 	Success bool    `json:"success"`
+}
+
+// Takings defines model for Takings.
+type Takings struct {
+	Currency *string            `json:"currency,omitempty"`
+	Day      openapi_types.Date `json:"day"`
+	Gross    int64              `json:"gross"`
+
+	// Refunded Of gross, what went or goes back
+	Refunded   int64  `json:"refunded"`
+	TicketType string `json:"ticket_type"`
+	Tickets    int    `json:"tickets"`
 }
 
 // Text defines model for Text.
@@ -751,6 +1138,53 @@ type VenuesAnswer struct {
 	Success bool    `json:"success"`
 }
 
+// WaitAnswer defines model for WaitAnswer.
+type WaitAnswer struct {
+	Data    WaitPlace `json:"data"`
+	Message string    `json:"message"`
+	Success bool      `json:"success"`
+}
+
+// WaitInput defines model for WaitInput.
+type WaitInput struct {
+	Email      Email      `json:"email"`
+	Name       PersonName `json:"name"`
+	TicketType Key        `json:"ticket_type"`
+}
+
+// WaitListAnswer defines model for WaitListAnswer.
+type WaitListAnswer struct {
+	Data    []WaitPlace `json:"data"`
+	Message string      `json:"message"`
+
+	// Next Cursor of the next page
+	Next    *string `json:"next,omitempty"`
+	Success bool    `json:"success"`
+}
+
+// WaitPlace defines model for WaitPlace.
+type WaitPlace struct {
+	// Ahead How many come first
+	Ahead     int       `json:"ahead"`
+	CreatedAt time.Time `json:"created_at"`
+	Email     *string   `json:"email,omitempty"`
+	EventId   ID        `json:"event_id"`
+
+	// Id Whoever has it may see and leave the place
+	Id openapi_types.UUID `json:"id"`
+
+	// Name For those who may read the event's registrations
+	Name *string `json:"name,omitempty"`
+
+	// OrderId The offer
+	OrderId    *openapi_types.UUID `json:"order_id,omitempty"`
+	State      WaitPlaceState      `json:"state"`
+	TicketType string              `json:"ticket_type"`
+}
+
+// WaitPlaceState defines model for WaitPlace.State.
+type WaitPlaceState string
+
 // Zone defines model for Zone.
 type Zone struct {
 	Name Name `json:"name"`
@@ -774,8 +1208,17 @@ type IfMatch = string
 // Limit defines model for Limit.
 type Limit = int
 
+// OrderID defines model for OrderID.
+type OrderID = openapi_types.UUID
+
+// OrderKey defines model for OrderKey.
+type OrderKey = string
+
 // PathID defines model for PathID.
 type PathID = ID
+
+// TicketID defines model for TicketID.
+type TicketID = openapi_types.UUID
 
 // TypeKey defines model for TypeKey.
 type TypeKey = Key
@@ -870,6 +1313,46 @@ type UpdateEventParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
+// ListOrdersParams defines parameters for ListOrders.
+type ListOrdersParams struct {
+	State *OrderState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Email Of the buyer
+	Email  *Email  `form:"email,omitempty" json:"email,omitempty"`
+	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreatePromoCodeParams defines parameters for CreatePromoCode.
+type CreatePromoCodeParams struct {
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeletePromoCodeParams defines parameters for DeletePromoCode.
+type DeletePromoCodeParams struct {
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdatePromoCodeParams defines parameters for UpdatePromoCode.
+type UpdatePromoCodeParams struct {
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// CreateQuestionParams defines parameters for CreateQuestion.
+type CreateQuestionParams struct {
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteQuestionParams defines parameters for DeleteQuestion.
+type DeleteQuestionParams struct {
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateQuestionParams defines parameters for UpdateQuestion.
+type UpdateQuestionParams struct {
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
 // ListSessionsParams defines parameters for ListSessions.
 type ListSessionsParams struct {
 	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
@@ -904,6 +1387,58 @@ type DeleteTicketTypeParams struct {
 // UpdateTicketTypeParams defines parameters for UpdateTicketType.
 type UpdateTicketTypeParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// ListWaitListParams defines parameters for ListWaitList.
+type ListWaitListParams struct {
+	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreateOrderParams defines parameters for CreateOrder.
+type CreateOrderParams struct {
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// GetOrderParams defines parameters for GetOrder.
+type GetOrderParams struct {
+	// OrderKey The key that came with the order
+	OrderKey *OrderKey `json:"Order-Key,omitempty"`
+}
+
+// CancelOrderParams defines parameters for CancelOrder.
+type CancelOrderParams struct {
+	// OrderKey The key that came with the order
+	OrderKey *OrderKey `json:"Order-Key,omitempty"`
+	IfMatch  *IfMatch  `json:"If-Match,omitempty"`
+}
+
+// MarkOrderPaidJSONBody defines parameters for MarkOrderPaid.
+type MarkOrderPaidJSONBody struct {
+	// Note Who took the money
+	Note *string `json:"note,omitempty"`
+}
+
+// PayOrderJSONBody defines parameters for PayOrder.
+type PayOrderJSONBody struct {
+	// Provider One of the order's pay_with
+	Provider string `json:"provider"`
+}
+
+// PayOrderParams defines parameters for PayOrder.
+type PayOrderParams struct {
+	// OrderKey The key that came with the order
+	OrderKey *OrderKey `json:"Order-Key,omitempty"`
+}
+
+// RefundOrderParams defines parameters for RefundOrder.
+type RefundOrderParams struct {
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// HearPaymentParams defines parameters for HearPayment.
+type HearPaymentParams struct {
+	StripeSignature *string `json:"Stripe-Signature,omitempty"`
 }
 
 // ListPerformersParams defines parameters for ListPerformers.
@@ -986,6 +1521,30 @@ type UpdateStageParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
+// AnswerQuestionsJSONBody defines parameters for AnswerQuestions.
+type AnswerQuestionsJSONBody struct {
+	// Answers By key of the question
+	Answers Answers `json:"answers"`
+}
+
+// AnswerQuestionsParams defines parameters for AnswerQuestions.
+type AnswerQuestionsParams struct {
+	// OrderKey The key that came with the order
+	OrderKey *OrderKey `json:"Order-Key,omitempty"`
+}
+
+// TransferTicketJSONBody defines parameters for TransferTicket.
+type TransferTicketJSONBody struct {
+	Email Email      `json:"email"`
+	Name  PersonName `json:"name"`
+}
+
+// TransferTicketParams defines parameters for TransferTicket.
+type TransferTicketParams struct {
+	// OrderKey The key that came with the order
+	OrderKey *OrderKey `json:"Order-Key,omitempty"`
+}
+
 // ListVenuesParams defines parameters for ListVenues.
 type ListVenuesParams struct {
 	// Q Text in the name
@@ -1056,6 +1615,18 @@ type ImportEventJSONRequestBody = Programme
 // UpdateEventJSONRequestBody defines body for UpdateEvent for application/json ContentType.
 type UpdateEventJSONRequestBody = EventInput
 
+// CreatePromoCodeJSONRequestBody defines body for CreatePromoCode for application/json ContentType.
+type CreatePromoCodeJSONRequestBody = PromoCodeInput
+
+// UpdatePromoCodeJSONRequestBody defines body for UpdatePromoCode for application/json ContentType.
+type UpdatePromoCodeJSONRequestBody = PromoCodeInput
+
+// CreateQuestionJSONRequestBody defines body for CreateQuestion for application/json ContentType.
+type CreateQuestionJSONRequestBody = QuestionInput
+
+// UpdateQuestionJSONRequestBody defines body for UpdateQuestion for application/json ContentType.
+type UpdateQuestionJSONRequestBody = QuestionInput
+
 // CreateSessionJSONRequestBody defines body for CreateSession for application/json ContentType.
 type CreateSessionJSONRequestBody = SessionInput
 
@@ -1068,6 +1639,21 @@ type CreateTicketTypeJSONRequestBody = TicketTypeInput
 // UpdateTicketTypeJSONRequestBody defines body for UpdateTicketType for application/json ContentType.
 type UpdateTicketTypeJSONRequestBody = TicketTypeInput
 
+// JoinWaitListJSONRequestBody defines body for JoinWaitList for application/json ContentType.
+type JoinWaitListJSONRequestBody = WaitInput
+
+// CreateOrderJSONRequestBody defines body for CreateOrder for application/json ContentType.
+type CreateOrderJSONRequestBody = OrderInput
+
+// MarkOrderPaidJSONRequestBody defines body for MarkOrderPaid for application/json ContentType.
+type MarkOrderPaidJSONRequestBody MarkOrderPaidJSONBody
+
+// PayOrderJSONRequestBody defines body for PayOrder for application/json ContentType.
+type PayOrderJSONRequestBody PayOrderJSONBody
+
+// RefundOrderJSONRequestBody defines body for RefundOrder for application/json ContentType.
+type RefundOrderJSONRequestBody = RefundInput
+
 // CreatePerformerJSONRequestBody defines body for CreatePerformer for application/json ContentType.
 type CreatePerformerJSONRequestBody = PerformerBody
 
@@ -1079,6 +1665,12 @@ type UpdateSessionJSONRequestBody = SessionInput
 
 // UpdateStageJSONRequestBody defines body for UpdateStage for application/json ContentType.
 type UpdateStageJSONRequestBody = StageBody
+
+// AnswerQuestionsJSONRequestBody defines body for AnswerQuestions for application/json ContentType.
+type AnswerQuestionsJSONRequestBody AnswerQuestionsJSONBody
+
+// TransferTicketJSONRequestBody defines body for TransferTicket for application/json ContentType.
+type TransferTicketJSONRequestBody TransferTicketJSONBody
 
 // CreateVenueJSONRequestBody defines body for CreateVenue for application/json ContentType.
 type CreateVenueJSONRequestBody = VenueBody
@@ -1154,6 +1746,36 @@ type ServerInterface interface {
 	// ExportEvent The whole programme of an event
 	// (GET /events/{id}/export)
 	ExportEvent(ctx echo.Context, id EventID) error
+	// ListOrders List the orders of an event, the newest first
+	// (GET /events/{id}/orders)
+	ListOrders(ctx echo.Context, id EventID, params ListOrdersParams) error
+	// ListPromoCodes List the promo and access codes of an event
+	// (GET /events/{id}/promo-codes)
+	ListPromoCodes(ctx echo.Context, id EventID) error
+	// CreatePromoCode Add a promo or access code to an event
+	// (POST /events/{id}/promo-codes)
+	CreatePromoCode(ctx echo.Context, id EventID, params CreatePromoCodeParams) error
+	// DeletePromoCode Delete a code that no order was made with
+	// (DELETE /events/{id}/promo-codes/{promo_id})
+	DeletePromoCode(ctx echo.Context, id EventID, promoId int64, params DeletePromoCodeParams) error
+	// UpdatePromoCode Change a promo or access code
+	// (PUT /events/{id}/promo-codes/{promo_id})
+	UpdatePromoCode(ctx echo.Context, id EventID, promoId int64, params UpdatePromoCodeParams) error
+	// ListQuestions What holders of tickets are asked
+	// (GET /events/{id}/questions)
+	ListQuestions(ctx echo.Context, id EventID) error
+	// CreateQuestion Ask holders of tickets something
+	// (POST /events/{id}/questions)
+	CreateQuestion(ctx echo.Context, id EventID, params CreateQuestionParams) error
+	// DeleteQuestion Ask something no longer
+	// (DELETE /events/{id}/questions/{question_id})
+	DeleteQuestion(ctx echo.Context, id EventID, questionId int64, params DeleteQuestionParams) error
+	// UpdateQuestion Change a question
+	// (PUT /events/{id}/questions/{question_id})
+	UpdateQuestion(ctx echo.Context, id EventID, questionId int64, params UpdateQuestionParams) error
+	// GetRevenue What an event took, by day of payment and ticket type
+	// (GET /events/{id}/revenue)
+	GetRevenue(ctx echo.Context, id EventID) error
 	// ListSessions List the sessions of an event
 	// (GET /events/{id}/sessions)
 	ListSessions(ctx echo.Context, id EventID, params ListSessionsParams) error
@@ -1175,6 +1797,33 @@ type ServerInterface interface {
 	// UpdateTicketType Change a ticket type
 	// (PUT /events/{id}/ticket-types/{key})
 	UpdateTicketType(ctx echo.Context, id EventID, key TypeKey, params UpdateTicketTypeParams) error
+	// ListWaitList List who waits for tickets, and who did
+	// (GET /events/{id}/waitlist)
+	ListWaitList(ctx echo.Context, id EventID, params ListWaitListParams) error
+	// JoinWaitList Wait for a ticket of a type that is sold out
+	// (POST /events/{id}/waitlist)
+	JoinWaitList(ctx echo.Context, id EventID) error
+	// CreateOrder Take tickets, all of them or none
+	// (POST /orders)
+	CreateOrder(ctx echo.Context, params CreateOrderParams) error
+	// GetOrder Show an order
+	// (GET /orders/{order_id})
+	GetOrder(ctx echo.Context, orderId OrderID, params GetOrderParams) error
+	// CancelOrder Give up an order that is not paid for
+	// (POST /orders/{order_id}/cancel)
+	CancelOrder(ctx echo.Context, orderId OrderID, params CancelOrderParams) error
+	// MarkOrderPaid Say that an order was paid for by hand: by bank, in cash, at the box office
+	// (POST /orders/{order_id}/mark-paid)
+	MarkOrderPaid(ctx echo.Context, orderId OrderID) error
+	// PayOrder Begin to pay for an order
+	// (POST /orders/{order_id}/pay)
+	PayOrder(ctx echo.Context, orderId OrderID, params PayOrderParams) error
+	// RefundOrder Take back tickets of a paid order, and give the money back
+	// (POST /orders/{order_id}/refund)
+	RefundOrder(ctx echo.Context, orderId OrderID, params RefundOrderParams) error
+	// HearPayment What a payment provider tells by itself
+	// (POST /payments/{provider}/messages)
+	HearPayment(ctx echo.Context, provider string, params HearPaymentParams) error
 	// ListPerformers List performers by name
 	// (GET /performers)
 	ListPerformers(ctx echo.Context, params ListPerformersParams) error
@@ -1217,6 +1866,12 @@ type ServerInterface interface {
 	// GetStageCalendar What is on a stage as a calendar
 	// (GET /stages/{id}/calendar.ics)
 	GetStageCalendar(ctx echo.Context, id PathID) error
+	// AnswerQuestions Answer what the holder of a ticket is asked
+	// (PUT /tickets/{ticket_id}/answers)
+	AnswerQuestions(ctx echo.Context, ticketId TicketID, params AnswerQuestionsParams) error
+	// TransferTicket Give a ticket to somebody else, or its holder another name
+	// (POST /tickets/{ticket_id}/transfer)
+	TransferTicket(ctx echo.Context, ticketId TicketID, params TransferTicketParams) error
 	// ListVenues List venues by name
 	// (GET /venues)
 	ListVenues(ctx echo.Context, params ListVenuesParams) error
@@ -1238,6 +1893,12 @@ type ServerInterface interface {
 	// CreateStage Add a stage to a venue
 	// (POST /venues/{id}/stages)
 	CreateStage(ctx echo.Context, id PathID, params CreateStageParams) error
+	// LeaveWaitList Wait no longer
+	// (DELETE /waitlist/{place_id})
+	LeaveWaitList(ctx echo.Context, placeId openapi_types.UUID) error
+	// GetWaitListPlace Show one's place on a wait list
+	// (GET /waitlist/{place_id})
+	GetWaitListPlace(ctx echo.Context, placeId openapi_types.UUID) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -1784,6 +2445,348 @@ func (w *ServerInterfaceWrapper) ExportEvent(ctx echo.Context) error {
 	return err
 }
 
+// ListOrders converts echo context to params.
+func (w *ServerInterfaceWrapper) ListOrders(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id EventID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListOrdersParams
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", ctx.QueryParams(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter state: %s", err))
+	}
+
+	// ------------- Optional query parameter "email" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "email", ctx.QueryParams(), &params.Email, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter email: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListOrders(ctx, id, params)
+	return err
+}
+
+// ListPromoCodes converts echo context to params.
+func (w *ServerInterfaceWrapper) ListPromoCodes(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id EventID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListPromoCodes(ctx, id)
+	return err
+}
+
+// CreatePromoCode converts echo context to params.
+func (w *ServerInterfaceWrapper) CreatePromoCode(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id EventID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreatePromoCodeParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreatePromoCode(ctx, id, params)
+	return err
+}
+
+// DeletePromoCode converts echo context to params.
+func (w *ServerInterfaceWrapper) DeletePromoCode(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id EventID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// ------------- Path parameter "promo_id" -------------
+	var promoId int64
+
+	err = runtime.BindStyledParameterWithOptions("simple", "promo_id", ctx.Param("promo_id"), &promoId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter promo_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeletePromoCodeParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeletePromoCode(ctx, id, promoId, params)
+	return err
+}
+
+// UpdatePromoCode converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdatePromoCode(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id EventID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// ------------- Path parameter "promo_id" -------------
+	var promoId int64
+
+	err = runtime.BindStyledParameterWithOptions("simple", "promo_id", ctx.Param("promo_id"), &promoId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter promo_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdatePromoCodeParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdatePromoCode(ctx, id, promoId, params)
+	return err
+}
+
+// ListQuestions converts echo context to params.
+func (w *ServerInterfaceWrapper) ListQuestions(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id EventID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListQuestions(ctx, id)
+	return err
+}
+
+// CreateQuestion converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateQuestion(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id EventID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateQuestionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateQuestion(ctx, id, params)
+	return err
+}
+
+// DeleteQuestion converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteQuestion(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id EventID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// ------------- Path parameter "question_id" -------------
+	var questionId int64
+
+	err = runtime.BindStyledParameterWithOptions("simple", "question_id", ctx.Param("question_id"), &questionId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter question_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteQuestionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteQuestion(ctx, id, questionId, params)
+	return err
+}
+
+// UpdateQuestion converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateQuestion(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id EventID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// ------------- Path parameter "question_id" -------------
+	var questionId int64
+
+	err = runtime.BindStyledParameterWithOptions("simple", "question_id", ctx.Param("question_id"), &questionId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter question_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateQuestionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateQuestion(ctx, id, questionId, params)
+	return err
+}
+
+// GetRevenue converts echo context to params.
+func (w *ServerInterfaceWrapper) GetRevenue(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id EventID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetRevenue(ctx, id)
+	return err
+}
+
 // ListSessions converts echo context to params.
 func (w *ServerInterfaceWrapper) ListSessions(ctx echo.Context) error {
 	var err error
@@ -2025,6 +3028,294 @@ func (w *ServerInterfaceWrapper) UpdateTicketType(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.UpdateTicketType(ctx, id, key, params)
+	return err
+}
+
+// ListWaitList converts echo context to params.
+func (w *ServerInterfaceWrapper) ListWaitList(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id EventID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListWaitListParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListWaitList(ctx, id, params)
+	return err
+}
+
+// JoinWaitList converts echo context to params.
+func (w *ServerInterfaceWrapper) JoinWaitList(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id EventID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.JoinWaitList(ctx, id)
+	return err
+}
+
+// CreateOrder converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateOrder(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateOrderParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateOrder(ctx, params)
+	return err
+}
+
+// GetOrder converts echo context to params.
+func (w *ServerInterfaceWrapper) GetOrder(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "order_id" -------------
+	var orderId OrderID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "order_id", ctx.Param("order_id"), &orderId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter order_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetOrderParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Order-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Order-Key")]; found {
+		var OrderKey OrderKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Order-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Order-Key", valueList[0], &OrderKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Order-Key: %s", err))
+		}
+
+		params.OrderKey = &OrderKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetOrder(ctx, orderId, params)
+	return err
+}
+
+// CancelOrder converts echo context to params.
+func (w *ServerInterfaceWrapper) CancelOrder(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "order_id" -------------
+	var orderId OrderID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "order_id", ctx.Param("order_id"), &orderId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter order_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CancelOrderParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Order-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Order-Key")]; found {
+		var OrderKey OrderKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Order-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Order-Key", valueList[0], &OrderKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Order-Key: %s", err))
+		}
+
+		params.OrderKey = &OrderKey
+	}
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CancelOrder(ctx, orderId, params)
+	return err
+}
+
+// MarkOrderPaid converts echo context to params.
+func (w *ServerInterfaceWrapper) MarkOrderPaid(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "order_id" -------------
+	var orderId OrderID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "order_id", ctx.Param("order_id"), &orderId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter order_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.MarkOrderPaid(ctx, orderId)
+	return err
+}
+
+// PayOrder converts echo context to params.
+func (w *ServerInterfaceWrapper) PayOrder(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "order_id" -------------
+	var orderId OrderID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "order_id", ctx.Param("order_id"), &orderId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter order_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PayOrderParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Order-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Order-Key")]; found {
+		var OrderKey OrderKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Order-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Order-Key", valueList[0], &OrderKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Order-Key: %s", err))
+		}
+
+		params.OrderKey = &OrderKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PayOrder(ctx, orderId, params)
+	return err
+}
+
+// RefundOrder converts echo context to params.
+func (w *ServerInterfaceWrapper) RefundOrder(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "order_id" -------------
+	var orderId OrderID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "order_id", ctx.Param("order_id"), &orderId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter order_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RefundOrderParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RefundOrder(ctx, orderId, params)
+	return err
+}
+
+// HearPayment converts echo context to params.
+func (w *ServerInterfaceWrapper) HearPayment(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "provider" -------------
+	var provider string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "provider", ctx.Param("provider"), &provider, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter provider: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params HearPaymentParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Stripe-Signature" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Stripe-Signature")]; found {
+		var StripeSignature string
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Stripe-Signature, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Stripe-Signature", valueList[0], &StripeSignature, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Stripe-Signature: %s", err))
+		}
+
+		params.StripeSignature = &StripeSignature
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.HearPayment(ctx, provider, params)
 	return err
 }
 
@@ -2519,6 +3810,78 @@ func (w *ServerInterfaceWrapper) GetStageCalendar(ctx echo.Context) error {
 	return err
 }
 
+// AnswerQuestions converts echo context to params.
+func (w *ServerInterfaceWrapper) AnswerQuestions(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "ticket_id" -------------
+	var ticketId TicketID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "ticket_id", ctx.Param("ticket_id"), &ticketId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter ticket_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AnswerQuestionsParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Order-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Order-Key")]; found {
+		var OrderKey OrderKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Order-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Order-Key", valueList[0], &OrderKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Order-Key: %s", err))
+		}
+
+		params.OrderKey = &OrderKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AnswerQuestions(ctx, ticketId, params)
+	return err
+}
+
+// TransferTicket converts echo context to params.
+func (w *ServerInterfaceWrapper) TransferTicket(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "ticket_id" -------------
+	var ticketId TicketID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "ticket_id", ctx.Param("ticket_id"), &ticketId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter ticket_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params TransferTicketParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Order-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Order-Key")]; found {
+		var OrderKey OrderKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Order-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Order-Key", valueList[0], &OrderKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Order-Key: %s", err))
+		}
+
+		params.OrderKey = &OrderKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.TransferTicket(ctx, ticketId, params)
+	return err
+}
+
 // ListVenues converts echo context to params.
 func (w *ServerInterfaceWrapper) ListVenues(ctx echo.Context) error {
 	var err error
@@ -2736,6 +4099,38 @@ func (w *ServerInterfaceWrapper) CreateStage(ctx echo.Context) error {
 	return err
 }
 
+// LeaveWaitList converts echo context to params.
+func (w *ServerInterfaceWrapper) LeaveWaitList(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "place_id" -------------
+	var placeId openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "place_id", ctx.Param("place_id"), &placeId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter place_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.LeaveWaitList(ctx, placeId)
+	return err
+}
+
+// GetWaitListPlace converts echo context to params.
+func (w *ServerInterfaceWrapper) GetWaitListPlace(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "place_id" -------------
+	var placeId openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "place_id", ctx.Param("place_id"), &placeId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter place_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetWaitListPlace(ctx, placeId)
+	return err
+}
+
 // This is a simple interface which specifies echo.Route addition functions which
 // are present on both echo.Echo and echo.Group, since we want to allow using
 // either of them for path registration
@@ -2832,6 +4227,29 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PUT(options.BaseURL+"/attendees/profile", wrapper.UpdateProfile, options.OperationMiddlewares["updateProfile"]...)
 	router.POST(options.BaseURL+"/attendees/checkin", wrapper.CheckIn, options.OperationMiddlewares["checkIn"]...)
 	router.POST(options.BaseURL+"/attendees/checkin/batch", wrapper.CheckInBatch, options.OperationMiddlewares["checkInBatch"]...)
+	router.POST(options.BaseURL+"/orders", wrapper.CreateOrder, options.OperationMiddlewares["createOrder"]...)
+	router.GET(options.BaseURL+"/orders/:order_id", wrapper.GetOrder, options.OperationMiddlewares["getOrder"]...)
+	router.POST(options.BaseURL+"/orders/:order_id/pay", wrapper.PayOrder, options.OperationMiddlewares["payOrder"]...)
+	router.POST(options.BaseURL+"/orders/:order_id/cancel", wrapper.CancelOrder, options.OperationMiddlewares["cancelOrder"]...)
+	router.POST(options.BaseURL+"/orders/:order_id/mark-paid", wrapper.MarkOrderPaid, options.OperationMiddlewares["markOrderPaid"]...)
+	router.POST(options.BaseURL+"/orders/:order_id/refund", wrapper.RefundOrder, options.OperationMiddlewares["refundOrder"]...)
+	router.POST(options.BaseURL+"/payments/:provider/messages", wrapper.HearPayment, options.OperationMiddlewares["hearPayment"]...)
+	router.GET(options.BaseURL+"/events/:id/orders", wrapper.ListOrders, options.OperationMiddlewares["listOrders"]...)
+	router.GET(options.BaseURL+"/events/:id/revenue", wrapper.GetRevenue, options.OperationMiddlewares["getRevenue"]...)
+	router.GET(options.BaseURL+"/events/:id/promo-codes", wrapper.ListPromoCodes, options.OperationMiddlewares["listPromoCodes"]...)
+	router.POST(options.BaseURL+"/events/:id/promo-codes", wrapper.CreatePromoCode, options.OperationMiddlewares["createPromoCode"]...)
+	router.DELETE(options.BaseURL+"/events/:id/promo-codes/:promo_id", wrapper.DeletePromoCode, options.OperationMiddlewares["deletePromoCode"]...)
+	router.PUT(options.BaseURL+"/events/:id/promo-codes/:promo_id", wrapper.UpdatePromoCode, options.OperationMiddlewares["updatePromoCode"]...)
+	router.GET(options.BaseURL+"/events/:id/questions", wrapper.ListQuestions, options.OperationMiddlewares["listQuestions"]...)
+	router.POST(options.BaseURL+"/events/:id/questions", wrapper.CreateQuestion, options.OperationMiddlewares["createQuestion"]...)
+	router.DELETE(options.BaseURL+"/events/:id/questions/:question_id", wrapper.DeleteQuestion, options.OperationMiddlewares["deleteQuestion"]...)
+	router.PUT(options.BaseURL+"/events/:id/questions/:question_id", wrapper.UpdateQuestion, options.OperationMiddlewares["updateQuestion"]...)
+	router.GET(options.BaseURL+"/events/:id/waitlist", wrapper.ListWaitList, options.OperationMiddlewares["listWaitList"]...)
+	router.POST(options.BaseURL+"/events/:id/waitlist", wrapper.JoinWaitList, options.OperationMiddlewares["joinWaitList"]...)
+	router.DELETE(options.BaseURL+"/waitlist/:place_id", wrapper.LeaveWaitList, options.OperationMiddlewares["leaveWaitList"]...)
+	router.GET(options.BaseURL+"/waitlist/:place_id", wrapper.GetWaitListPlace, options.OperationMiddlewares["getWaitListPlace"]...)
+	router.POST(options.BaseURL+"/tickets/:ticket_id/transfer", wrapper.TransferTicket, options.OperationMiddlewares["transferTicket"]...)
+	router.PUT(options.BaseURL+"/tickets/:ticket_id/answers", wrapper.AnswerQuestions, options.OperationMiddlewares["answerQuestions"]...)
 
 }
 
@@ -3754,6 +5172,451 @@ func (response ExportEventdefaultJSONResponse) VisitExportEventResponse(w http.R
 	return err
 }
 
+type ListOrdersRequestObject struct {
+	Id     EventID `json:"id"`
+	Params ListOrdersParams
+}
+
+type ListOrdersResponseObject interface {
+	VisitListOrdersResponse(w http.ResponseWriter) error
+}
+
+type ListOrders200JSONResponse OrdersAnswer
+
+func (response ListOrders200JSONResponse) VisitListOrdersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListOrdersdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListOrdersdefaultJSONResponse) VisitListOrdersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListPromoCodesRequestObject struct {
+	Id EventID `json:"id"`
+}
+
+type ListPromoCodesResponseObject interface {
+	VisitListPromoCodesResponse(w http.ResponseWriter) error
+}
+
+type ListPromoCodes200JSONResponse PromoCodesAnswer
+
+func (response ListPromoCodes200JSONResponse) VisitListPromoCodesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListPromoCodesdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListPromoCodesdefaultJSONResponse) VisitListPromoCodesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreatePromoCodeRequestObject struct {
+	Id     EventID `json:"id"`
+	Params CreatePromoCodeParams
+	Body   *CreatePromoCodeJSONRequestBody
+}
+
+type CreatePromoCodeResponseObject interface {
+	VisitCreatePromoCodeResponse(w http.ResponseWriter) error
+}
+
+type CreatePromoCode201ResponseHeaders struct {
+	ETag *string
+}
+
+type CreatePromoCode201JSONResponse struct {
+	Body    PromoCodeAnswer
+	Headers CreatePromoCode201ResponseHeaders
+}
+
+func (response CreatePromoCode201JSONResponse) VisitCreatePromoCodeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreatePromoCodedefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreatePromoCodedefaultJSONResponse) VisitCreatePromoCodeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeletePromoCodeRequestObject struct {
+	Id      EventID `json:"id"`
+	PromoId int64   `json:"promo_id"`
+	Params  DeletePromoCodeParams
+}
+
+type DeletePromoCodeResponseObject interface {
+	VisitDeletePromoCodeResponse(w http.ResponseWriter) error
+}
+
+type DeletePromoCode200JSONResponse Done
+
+func (response DeletePromoCode200JSONResponse) VisitDeletePromoCodeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeletePromoCodedefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeletePromoCodedefaultJSONResponse) VisitDeletePromoCodeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdatePromoCodeRequestObject struct {
+	Id      EventID `json:"id"`
+	PromoId int64   `json:"promo_id"`
+	Params  UpdatePromoCodeParams
+	Body    *UpdatePromoCodeJSONRequestBody
+}
+
+type UpdatePromoCodeResponseObject interface {
+	VisitUpdatePromoCodeResponse(w http.ResponseWriter) error
+}
+
+type UpdatePromoCode200ResponseHeaders struct {
+	ETag *string
+}
+
+type UpdatePromoCode200JSONResponse struct {
+	Body    PromoCodeAnswer
+	Headers UpdatePromoCode200ResponseHeaders
+}
+
+func (response UpdatePromoCode200JSONResponse) VisitUpdatePromoCodeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdatePromoCodedefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdatePromoCodedefaultJSONResponse) VisitUpdatePromoCodeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListQuestionsRequestObject struct {
+	Id EventID `json:"id"`
+}
+
+type ListQuestionsResponseObject interface {
+	VisitListQuestionsResponse(w http.ResponseWriter) error
+}
+
+type ListQuestions200JSONResponse QuestionsAnswer
+
+func (response ListQuestions200JSONResponse) VisitListQuestionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListQuestionsdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListQuestionsdefaultJSONResponse) VisitListQuestionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateQuestionRequestObject struct {
+	Id     EventID `json:"id"`
+	Params CreateQuestionParams
+	Body   *CreateQuestionJSONRequestBody
+}
+
+type CreateQuestionResponseObject interface {
+	VisitCreateQuestionResponse(w http.ResponseWriter) error
+}
+
+type CreateQuestion201ResponseHeaders struct {
+	ETag *string
+}
+
+type CreateQuestion201JSONResponse struct {
+	Body    QuestionAnswer
+	Headers CreateQuestion201ResponseHeaders
+}
+
+func (response CreateQuestion201JSONResponse) VisitCreateQuestionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateQuestiondefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateQuestiondefaultJSONResponse) VisitCreateQuestionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteQuestionRequestObject struct {
+	Id         EventID `json:"id"`
+	QuestionId int64   `json:"question_id"`
+	Params     DeleteQuestionParams
+}
+
+type DeleteQuestionResponseObject interface {
+	VisitDeleteQuestionResponse(w http.ResponseWriter) error
+}
+
+type DeleteQuestion200JSONResponse Done
+
+func (response DeleteQuestion200JSONResponse) VisitDeleteQuestionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteQuestiondefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteQuestiondefaultJSONResponse) VisitDeleteQuestionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateQuestionRequestObject struct {
+	Id         EventID `json:"id"`
+	QuestionId int64   `json:"question_id"`
+	Params     UpdateQuestionParams
+	Body       *UpdateQuestionJSONRequestBody
+}
+
+type UpdateQuestionResponseObject interface {
+	VisitUpdateQuestionResponse(w http.ResponseWriter) error
+}
+
+type UpdateQuestion200ResponseHeaders struct {
+	ETag *string
+}
+
+type UpdateQuestion200JSONResponse struct {
+	Body    QuestionAnswer
+	Headers UpdateQuestion200ResponseHeaders
+}
+
+func (response UpdateQuestion200JSONResponse) VisitUpdateQuestionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateQuestiondefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateQuestiondefaultJSONResponse) VisitUpdateQuestionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRevenueRequestObject struct {
+	Id EventID `json:"id"`
+}
+
+type GetRevenueResponseObject interface {
+	VisitGetRevenueResponse(w http.ResponseWriter) error
+}
+
+type GetRevenue200JSONResponse RevenueAnswer
+
+func (response GetRevenue200JSONResponse) VisitGetRevenueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRevenuedefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetRevenuedefaultJSONResponse) VisitGetRevenueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListSessionsRequestObject struct {
 	Id     EventID `json:"id"`
 	Params ListSessionsParams
@@ -4068,6 +5931,410 @@ type UpdateTicketTypedefaultJSONResponse struct {
 }
 
 func (response UpdateTicketTypedefaultJSONResponse) VisitUpdateTicketTypeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListWaitListRequestObject struct {
+	Id     EventID `json:"id"`
+	Params ListWaitListParams
+}
+
+type ListWaitListResponseObject interface {
+	VisitListWaitListResponse(w http.ResponseWriter) error
+}
+
+type ListWaitList200JSONResponse WaitListAnswer
+
+func (response ListWaitList200JSONResponse) VisitListWaitListResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListWaitListdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListWaitListdefaultJSONResponse) VisitListWaitListResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinWaitListRequestObject struct {
+	Id   EventID `json:"id"`
+	Body *JoinWaitListJSONRequestBody
+}
+
+type JoinWaitListResponseObject interface {
+	VisitJoinWaitListResponse(w http.ResponseWriter) error
+}
+
+type JoinWaitList201JSONResponse WaitAnswer
+
+func (response JoinWaitList201JSONResponse) VisitJoinWaitListResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type JoinWaitListdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response JoinWaitListdefaultJSONResponse) VisitJoinWaitListResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateOrderRequestObject struct {
+	Params CreateOrderParams
+	Body   *CreateOrderJSONRequestBody
+}
+
+type CreateOrderResponseObject interface {
+	VisitCreateOrderResponse(w http.ResponseWriter) error
+}
+
+type CreateOrder201JSONResponse OrderMadeAnswer
+
+func (response CreateOrder201JSONResponse) VisitCreateOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateOrderdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateOrderdefaultJSONResponse) VisitCreateOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetOrderRequestObject struct {
+	OrderId OrderID `json:"order_id"`
+	Params  GetOrderParams
+}
+
+type GetOrderResponseObject interface {
+	VisitGetOrderResponse(w http.ResponseWriter) error
+}
+
+type GetOrder200ResponseHeaders struct {
+	ETag *string
+}
+
+type GetOrder200JSONResponse struct {
+	Body    OrderAnswer
+	Headers GetOrder200ResponseHeaders
+}
+
+func (response GetOrder200JSONResponse) VisitGetOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetOrderdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetOrderdefaultJSONResponse) VisitGetOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelOrderRequestObject struct {
+	OrderId OrderID `json:"order_id"`
+	Params  CancelOrderParams
+}
+
+type CancelOrderResponseObject interface {
+	VisitCancelOrderResponse(w http.ResponseWriter) error
+}
+
+type CancelOrder200ResponseHeaders struct {
+	ETag *string
+}
+
+type CancelOrder200JSONResponse struct {
+	Body    OrderAnswer
+	Headers CancelOrder200ResponseHeaders
+}
+
+func (response CancelOrder200JSONResponse) VisitCancelOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelOrderdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CancelOrderdefaultJSONResponse) VisitCancelOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MarkOrderPaidRequestObject struct {
+	OrderId OrderID `json:"order_id"`
+	Body    *MarkOrderPaidJSONRequestBody
+}
+
+type MarkOrderPaidResponseObject interface {
+	VisitMarkOrderPaidResponse(w http.ResponseWriter) error
+}
+
+type MarkOrderPaid200ResponseHeaders struct {
+	ETag *string
+}
+
+type MarkOrderPaid200JSONResponse struct {
+	Body    OrderAnswer
+	Headers MarkOrderPaid200ResponseHeaders
+}
+
+func (response MarkOrderPaid200JSONResponse) VisitMarkOrderPaidResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MarkOrderPaiddefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response MarkOrderPaiddefaultJSONResponse) VisitMarkOrderPaidResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PayOrderRequestObject struct {
+	OrderId OrderID `json:"order_id"`
+	Params  PayOrderParams
+	Body    *PayOrderJSONRequestBody
+}
+
+type PayOrderResponseObject interface {
+	VisitPayOrderResponse(w http.ResponseWriter) error
+}
+
+type PayOrder200JSONResponse PaymentAnswer
+
+func (response PayOrder200JSONResponse) VisitPayOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PayOrderdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PayOrderdefaultJSONResponse) VisitPayOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RefundOrderRequestObject struct {
+	OrderId OrderID `json:"order_id"`
+	Params  RefundOrderParams
+	Body    *RefundOrderJSONRequestBody
+}
+
+type RefundOrderResponseObject interface {
+	VisitRefundOrderResponse(w http.ResponseWriter) error
+}
+
+type RefundOrder200ResponseHeaders struct {
+	ETag *string
+}
+
+type RefundOrder200JSONResponse struct {
+	Body    OrderAnswer
+	Headers RefundOrder200ResponseHeaders
+}
+
+func (response RefundOrder200JSONResponse) VisitRefundOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RefundOrderdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RefundOrderdefaultJSONResponse) VisitRefundOrderResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HearPaymentRequestObject struct {
+	Provider    string `json:"provider"`
+	Params      HearPaymentParams
+	ContentType string
+	Body        io.Reader
+}
+
+type HearPaymentResponseObject interface {
+	VisitHearPaymentResponse(w http.ResponseWriter) error
+}
+
+type HearPayment200JSONResponse Done
+
+func (response HearPayment200JSONResponse) VisitHearPaymentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HearPaymentdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response HearPaymentdefaultJSONResponse) VisitHearPaymentResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4702,6 +6969,88 @@ func (response GetStageCalendardefaultJSONResponse) VisitGetStageCalendarRespons
 	return err
 }
 
+type AnswerQuestionsRequestObject struct {
+	TicketId TicketID `json:"ticket_id"`
+	Params   AnswerQuestionsParams
+	Body     *AnswerQuestionsJSONRequestBody
+}
+
+type AnswerQuestionsResponseObject interface {
+	VisitAnswerQuestionsResponse(w http.ResponseWriter) error
+}
+
+type AnswerQuestions200JSONResponse CompleteAnswer
+
+func (response AnswerQuestions200JSONResponse) VisitAnswerQuestionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AnswerQuestionsdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AnswerQuestionsdefaultJSONResponse) VisitAnswerQuestionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TransferTicketRequestObject struct {
+	TicketId TicketID `json:"ticket_id"`
+	Params   TransferTicketParams
+	Body     *TransferTicketJSONRequestBody
+}
+
+type TransferTicketResponseObject interface {
+	VisitTransferTicketResponse(w http.ResponseWriter) error
+}
+
+type TransferTicket200JSONResponse RegisteredAnswer
+
+func (response TransferTicket200JSONResponse) VisitTransferTicketResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TransferTicketdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response TransferTicketdefaultJSONResponse) VisitTransferTicketResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListVenuesRequestObject struct {
 	Params ListVenuesParams
 }
@@ -5022,6 +7371,84 @@ func (response CreateStagedefaultJSONResponse) VisitCreateStageResponse(w http.R
 	return err
 }
 
+type LeaveWaitListRequestObject struct {
+	PlaceId openapi_types.UUID `json:"place_id"`
+}
+
+type LeaveWaitListResponseObject interface {
+	VisitLeaveWaitListResponse(w http.ResponseWriter) error
+}
+
+type LeaveWaitList200JSONResponse Done
+
+func (response LeaveWaitList200JSONResponse) VisitLeaveWaitListResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LeaveWaitListdefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response LeaveWaitListdefaultJSONResponse) VisitLeaveWaitListResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetWaitListPlaceRequestObject struct {
+	PlaceId openapi_types.UUID `json:"place_id"`
+}
+
+type GetWaitListPlaceResponseObject interface {
+	VisitGetWaitListPlaceResponse(w http.ResponseWriter) error
+}
+
+type GetWaitListPlace200JSONResponse WaitAnswer
+
+func (response GetWaitListPlace200JSONResponse) VisitGetWaitListPlaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetWaitListPlacedefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetWaitListPlacedefaultJSONResponse) VisitGetWaitListPlaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// CheckIn Let somebody in or out at central
@@ -5087,6 +7514,36 @@ type StrictServerInterface interface {
 	// ExportEvent The whole programme of an event
 	// (GET /events/{id}/export)
 	ExportEvent(ctx context.Context, request ExportEventRequestObject) (ExportEventResponseObject, error)
+	// ListOrders List the orders of an event, the newest first
+	// (GET /events/{id}/orders)
+	ListOrders(ctx context.Context, request ListOrdersRequestObject) (ListOrdersResponseObject, error)
+	// ListPromoCodes List the promo and access codes of an event
+	// (GET /events/{id}/promo-codes)
+	ListPromoCodes(ctx context.Context, request ListPromoCodesRequestObject) (ListPromoCodesResponseObject, error)
+	// CreatePromoCode Add a promo or access code to an event
+	// (POST /events/{id}/promo-codes)
+	CreatePromoCode(ctx context.Context, request CreatePromoCodeRequestObject) (CreatePromoCodeResponseObject, error)
+	// DeletePromoCode Delete a code that no order was made with
+	// (DELETE /events/{id}/promo-codes/{promo_id})
+	DeletePromoCode(ctx context.Context, request DeletePromoCodeRequestObject) (DeletePromoCodeResponseObject, error)
+	// UpdatePromoCode Change a promo or access code
+	// (PUT /events/{id}/promo-codes/{promo_id})
+	UpdatePromoCode(ctx context.Context, request UpdatePromoCodeRequestObject) (UpdatePromoCodeResponseObject, error)
+	// ListQuestions What holders of tickets are asked
+	// (GET /events/{id}/questions)
+	ListQuestions(ctx context.Context, request ListQuestionsRequestObject) (ListQuestionsResponseObject, error)
+	// CreateQuestion Ask holders of tickets something
+	// (POST /events/{id}/questions)
+	CreateQuestion(ctx context.Context, request CreateQuestionRequestObject) (CreateQuestionResponseObject, error)
+	// DeleteQuestion Ask something no longer
+	// (DELETE /events/{id}/questions/{question_id})
+	DeleteQuestion(ctx context.Context, request DeleteQuestionRequestObject) (DeleteQuestionResponseObject, error)
+	// UpdateQuestion Change a question
+	// (PUT /events/{id}/questions/{question_id})
+	UpdateQuestion(ctx context.Context, request UpdateQuestionRequestObject) (UpdateQuestionResponseObject, error)
+	// GetRevenue What an event took, by day of payment and ticket type
+	// (GET /events/{id}/revenue)
+	GetRevenue(ctx context.Context, request GetRevenueRequestObject) (GetRevenueResponseObject, error)
 	// ListSessions List the sessions of an event
 	// (GET /events/{id}/sessions)
 	ListSessions(ctx context.Context, request ListSessionsRequestObject) (ListSessionsResponseObject, error)
@@ -5108,6 +7565,33 @@ type StrictServerInterface interface {
 	// UpdateTicketType Change a ticket type
 	// (PUT /events/{id}/ticket-types/{key})
 	UpdateTicketType(ctx context.Context, request UpdateTicketTypeRequestObject) (UpdateTicketTypeResponseObject, error)
+	// ListWaitList List who waits for tickets, and who did
+	// (GET /events/{id}/waitlist)
+	ListWaitList(ctx context.Context, request ListWaitListRequestObject) (ListWaitListResponseObject, error)
+	// JoinWaitList Wait for a ticket of a type that is sold out
+	// (POST /events/{id}/waitlist)
+	JoinWaitList(ctx context.Context, request JoinWaitListRequestObject) (JoinWaitListResponseObject, error)
+	// CreateOrder Take tickets, all of them or none
+	// (POST /orders)
+	CreateOrder(ctx context.Context, request CreateOrderRequestObject) (CreateOrderResponseObject, error)
+	// GetOrder Show an order
+	// (GET /orders/{order_id})
+	GetOrder(ctx context.Context, request GetOrderRequestObject) (GetOrderResponseObject, error)
+	// CancelOrder Give up an order that is not paid for
+	// (POST /orders/{order_id}/cancel)
+	CancelOrder(ctx context.Context, request CancelOrderRequestObject) (CancelOrderResponseObject, error)
+	// MarkOrderPaid Say that an order was paid for by hand: by bank, in cash, at the box office
+	// (POST /orders/{order_id}/mark-paid)
+	MarkOrderPaid(ctx context.Context, request MarkOrderPaidRequestObject) (MarkOrderPaidResponseObject, error)
+	// PayOrder Begin to pay for an order
+	// (POST /orders/{order_id}/pay)
+	PayOrder(ctx context.Context, request PayOrderRequestObject) (PayOrderResponseObject, error)
+	// RefundOrder Take back tickets of a paid order, and give the money back
+	// (POST /orders/{order_id}/refund)
+	RefundOrder(ctx context.Context, request RefundOrderRequestObject) (RefundOrderResponseObject, error)
+	// HearPayment What a payment provider tells by itself
+	// (POST /payments/{provider}/messages)
+	HearPayment(ctx context.Context, request HearPaymentRequestObject) (HearPaymentResponseObject, error)
 	// ListPerformers List performers by name
 	// (GET /performers)
 	ListPerformers(ctx context.Context, request ListPerformersRequestObject) (ListPerformersResponseObject, error)
@@ -5150,6 +7634,12 @@ type StrictServerInterface interface {
 	// GetStageCalendar What is on a stage as a calendar
 	// (GET /stages/{id}/calendar.ics)
 	GetStageCalendar(ctx context.Context, request GetStageCalendarRequestObject) (GetStageCalendarResponseObject, error)
+	// AnswerQuestions Answer what the holder of a ticket is asked
+	// (PUT /tickets/{ticket_id}/answers)
+	AnswerQuestions(ctx context.Context, request AnswerQuestionsRequestObject) (AnswerQuestionsResponseObject, error)
+	// TransferTicket Give a ticket to somebody else, or its holder another name
+	// (POST /tickets/{ticket_id}/transfer)
+	TransferTicket(ctx context.Context, request TransferTicketRequestObject) (TransferTicketResponseObject, error)
 	// ListVenues List venues by name
 	// (GET /venues)
 	ListVenues(ctx context.Context, request ListVenuesRequestObject) (ListVenuesResponseObject, error)
@@ -5171,6 +7661,12 @@ type StrictServerInterface interface {
 	// CreateStage Add a stage to a venue
 	// (POST /venues/{id}/stages)
 	CreateStage(ctx context.Context, request CreateStageRequestObject) (CreateStageResponseObject, error)
+	// LeaveWaitList Wait no longer
+	// (DELETE /waitlist/{place_id})
+	LeaveWaitList(ctx context.Context, request LeaveWaitListRequestObject) (LeaveWaitListResponseObject, error)
+	// GetWaitListPlace Show one's place on a wait list
+	// (GET /waitlist/{place_id})
+	GetWaitListPlace(ctx context.Context, request GetWaitListPlaceRequestObject) (GetWaitListPlaceResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx echo.Context, request any) (any, error)
@@ -5982,6 +8478,359 @@ func (sh *strictHandler) ExportEvent(ctx echo.Context, id EventID) error {
 	return nil
 }
 
+// ListOrders operation middleware
+func (sh *strictHandler) ListOrders(ctx echo.Context, id EventID, params ListOrdersParams) error {
+	var request ListOrdersRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListOrders(ctx.Request().Context(), request.(ListOrdersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListOrders")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListOrdersResponseObject); ok {
+		return validResponse.VisitListOrdersResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListPromoCodes operation middleware
+func (sh *strictHandler) ListPromoCodes(ctx echo.Context, id EventID) error {
+	var request ListPromoCodesRequestObject
+
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListPromoCodes(ctx.Request().Context(), request.(ListPromoCodesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListPromoCodes")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListPromoCodesResponseObject); ok {
+		return validResponse.VisitListPromoCodesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreatePromoCode operation middleware
+func (sh *strictHandler) CreatePromoCode(ctx echo.Context, id EventID, params CreatePromoCodeParams) error {
+	var request CreatePromoCodeRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body CreatePromoCodeJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreatePromoCode(ctx.Request().Context(), request.(CreatePromoCodeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreatePromoCode")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreatePromoCodeResponseObject); ok {
+		return validResponse.VisitCreatePromoCodeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeletePromoCode operation middleware
+func (sh *strictHandler) DeletePromoCode(ctx echo.Context, id EventID, promoId int64, params DeletePromoCodeParams) error {
+	var request DeletePromoCodeRequestObject
+
+	request.Id = id
+	request.PromoId = promoId
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeletePromoCode(ctx.Request().Context(), request.(DeletePromoCodeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeletePromoCode")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeletePromoCodeResponseObject); ok {
+		return validResponse.VisitDeletePromoCodeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UpdatePromoCode operation middleware
+func (sh *strictHandler) UpdatePromoCode(ctx echo.Context, id EventID, promoId int64, params UpdatePromoCodeParams) error {
+	var request UpdatePromoCodeRequestObject
+
+	request.Id = id
+	request.PromoId = promoId
+	request.Params = params
+
+	var body UpdatePromoCodeJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdatePromoCode(ctx.Request().Context(), request.(UpdatePromoCodeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdatePromoCode")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UpdatePromoCodeResponseObject); ok {
+		return validResponse.VisitUpdatePromoCodeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListQuestions operation middleware
+func (sh *strictHandler) ListQuestions(ctx echo.Context, id EventID) error {
+	var request ListQuestionsRequestObject
+
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListQuestions(ctx.Request().Context(), request.(ListQuestionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListQuestions")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListQuestionsResponseObject); ok {
+		return validResponse.VisitListQuestionsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateQuestion operation middleware
+func (sh *strictHandler) CreateQuestion(ctx echo.Context, id EventID, params CreateQuestionParams) error {
+	var request CreateQuestionRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body CreateQuestionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateQuestion(ctx.Request().Context(), request.(CreateQuestionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateQuestion")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateQuestionResponseObject); ok {
+		return validResponse.VisitCreateQuestionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteQuestion operation middleware
+func (sh *strictHandler) DeleteQuestion(ctx echo.Context, id EventID, questionId int64, params DeleteQuestionParams) error {
+	var request DeleteQuestionRequestObject
+
+	request.Id = id
+	request.QuestionId = questionId
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteQuestion(ctx.Request().Context(), request.(DeleteQuestionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteQuestion")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteQuestionResponseObject); ok {
+		return validResponse.VisitDeleteQuestionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UpdateQuestion operation middleware
+func (sh *strictHandler) UpdateQuestion(ctx echo.Context, id EventID, questionId int64, params UpdateQuestionParams) error {
+	var request UpdateQuestionRequestObject
+
+	request.Id = id
+	request.QuestionId = questionId
+	request.Params = params
+
+	var body UpdateQuestionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateQuestion(ctx.Request().Context(), request.(UpdateQuestionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateQuestion")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UpdateQuestionResponseObject); ok {
+		return validResponse.VisitUpdateQuestionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetRevenue operation middleware
+func (sh *strictHandler) GetRevenue(ctx echo.Context, id EventID) error {
+	var request GetRevenueRequestObject
+
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetRevenue(ctx.Request().Context(), request.(GetRevenueRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetRevenue")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetRevenueResponseObject); ok {
+		return validResponse.VisitGetRevenueResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListSessions operation middleware
 func (sh *strictHandler) ListSessions(ctx echo.Context, id EventID, params ListSessionsParams) error {
 	var request ListSessionsRequestObject
@@ -6251,6 +9100,355 @@ func (sh *strictHandler) UpdateTicketType(ctx echo.Context, id EventID, key Type
 		return err
 	} else if validResponse, ok := response.(UpdateTicketTypeResponseObject); ok {
 		return validResponse.VisitUpdateTicketTypeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListWaitList operation middleware
+func (sh *strictHandler) ListWaitList(ctx echo.Context, id EventID, params ListWaitListParams) error {
+	var request ListWaitListRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListWaitList(ctx.Request().Context(), request.(ListWaitListRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListWaitList")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListWaitListResponseObject); ok {
+		return validResponse.VisitListWaitListResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// JoinWaitList operation middleware
+func (sh *strictHandler) JoinWaitList(ctx echo.Context, id EventID) error {
+	var request JoinWaitListRequestObject
+
+	request.Id = id
+
+	var body JoinWaitListJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.JoinWaitList(ctx.Request().Context(), request.(JoinWaitListRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "JoinWaitList")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(JoinWaitListResponseObject); ok {
+		return validResponse.VisitJoinWaitListResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateOrder operation middleware
+func (sh *strictHandler) CreateOrder(ctx echo.Context, params CreateOrderParams) error {
+	var request CreateOrderRequestObject
+
+	request.Params = params
+
+	var body CreateOrderJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateOrder(ctx.Request().Context(), request.(CreateOrderRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateOrder")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateOrderResponseObject); ok {
+		return validResponse.VisitCreateOrderResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetOrder operation middleware
+func (sh *strictHandler) GetOrder(ctx echo.Context, orderId OrderID, params GetOrderParams) error {
+	var request GetOrderRequestObject
+
+	request.OrderId = orderId
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetOrder(ctx.Request().Context(), request.(GetOrderRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetOrder")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetOrderResponseObject); ok {
+		return validResponse.VisitGetOrderResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CancelOrder operation middleware
+func (sh *strictHandler) CancelOrder(ctx echo.Context, orderId OrderID, params CancelOrderParams) error {
+	var request CancelOrderRequestObject
+
+	request.OrderId = orderId
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CancelOrder(ctx.Request().Context(), request.(CancelOrderRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CancelOrder")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CancelOrderResponseObject); ok {
+		return validResponse.VisitCancelOrderResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// MarkOrderPaid operation middleware
+func (sh *strictHandler) MarkOrderPaid(ctx echo.Context, orderId OrderID) error {
+	var request MarkOrderPaidRequestObject
+
+	request.OrderId = orderId
+
+	var body MarkOrderPaidJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.MarkOrderPaid(ctx.Request().Context(), request.(MarkOrderPaidRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MarkOrderPaid")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(MarkOrderPaidResponseObject); ok {
+		return validResponse.VisitMarkOrderPaidResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PayOrder operation middleware
+func (sh *strictHandler) PayOrder(ctx echo.Context, orderId OrderID, params PayOrderParams) error {
+	var request PayOrderRequestObject
+
+	request.OrderId = orderId
+	request.Params = params
+
+	var body PayOrderJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PayOrder(ctx.Request().Context(), request.(PayOrderRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PayOrder")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PayOrderResponseObject); ok {
+		return validResponse.VisitPayOrderResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RefundOrder operation middleware
+func (sh *strictHandler) RefundOrder(ctx echo.Context, orderId OrderID, params RefundOrderParams) error {
+	var request RefundOrderRequestObject
+
+	request.OrderId = orderId
+	request.Params = params
+
+	var body RefundOrderJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RefundOrder(ctx.Request().Context(), request.(RefundOrderRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RefundOrder")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RefundOrderResponseObject); ok {
+		return validResponse.VisitRefundOrderResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// HearPayment operation middleware
+func (sh *strictHandler) HearPayment(ctx echo.Context, provider string, params HearPaymentParams) error {
+	var request HearPaymentRequestObject
+
+	request.Provider = provider
+	request.Params = params
+	request.ContentType = ctx.Request().Header.Get("Content-Type")
+
+	request.Body = ctx.Request().Body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.HearPayment(ctx.Request().Context(), request.(HearPaymentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "HearPayment")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(HearPaymentResponseObject); ok {
+		return validResponse.VisitHearPaymentResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -6706,6 +9904,104 @@ func (sh *strictHandler) GetStageCalendar(ctx echo.Context, id PathID) error {
 	return nil
 }
 
+// AnswerQuestions operation middleware
+func (sh *strictHandler) AnswerQuestions(ctx echo.Context, ticketId TicketID, params AnswerQuestionsParams) error {
+	var request AnswerQuestionsRequestObject
+
+	request.TicketId = ticketId
+	request.Params = params
+
+	var body AnswerQuestionsJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AnswerQuestions(ctx.Request().Context(), request.(AnswerQuestionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AnswerQuestions")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AnswerQuestionsResponseObject); ok {
+		return validResponse.VisitAnswerQuestionsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// TransferTicket operation middleware
+func (sh *strictHandler) TransferTicket(ctx echo.Context, ticketId TicketID, params TransferTicketParams) error {
+	var request TransferTicketRequestObject
+
+	request.TicketId = ticketId
+	request.Params = params
+
+	var body TransferTicketJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.TransferTicket(ctx.Request().Context(), request.(TransferTicketRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TransferTicket")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(TransferTicketResponseObject); ok {
+		return validResponse.VisitTransferTicketResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListVenues operation middleware
 func (sh *strictHandler) ListVenues(ctx echo.Context, params ListVenuesParams) error {
 	var request ListVenuesRequestObject
@@ -6948,6 +10244,56 @@ func (sh *strictHandler) CreateStage(ctx echo.Context, id PathID, params CreateS
 		return err
 	} else if validResponse, ok := response.(CreateStageResponseObject); ok {
 		return validResponse.VisitCreateStageResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// LeaveWaitList operation middleware
+func (sh *strictHandler) LeaveWaitList(ctx echo.Context, placeId openapi_types.UUID) error {
+	var request LeaveWaitListRequestObject
+
+	request.PlaceId = placeId
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.LeaveWaitList(ctx.Request().Context(), request.(LeaveWaitListRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LeaveWaitList")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(LeaveWaitListResponseObject); ok {
+		return validResponse.VisitLeaveWaitListResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetWaitListPlace operation middleware
+func (sh *strictHandler) GetWaitListPlace(ctx echo.Context, placeId openapi_types.UUID) error {
+	var request GetWaitListPlaceRequestObject
+
+	request.PlaceId = placeId
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetWaitListPlace(ctx.Request().Context(), request.(GetWaitListPlaceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetWaitListPlace")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetWaitListPlaceResponseObject); ok {
+		return validResponse.VisitGetWaitListPlaceResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

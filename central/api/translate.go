@@ -9,9 +9,11 @@ import (
 	"time"
 
 	"gatehouse/central/checkin"
+	"gatehouse/central/payment"
 	"gatehouse/central/programme"
 	"gatehouse/central/registration"
 	"gatehouse/central/staff"
+	"gatehouse/central/ticket"
 )
 
 // translate says what an error of a feature means to the caller; nil for one that is
@@ -107,18 +109,50 @@ func ofStaff(err error) *Refusal {
 }
 
 func ofRegistration(err error) *Refusal {
+	var input *registration.InvalidError
+	var stale *registration.StaleError
+	unacceptable := func(field, what string) *Refusal {
+		return refuse(http.StatusUnprocessableEntity, CodeInvalid, "Some of it is not acceptable.").field(field, what)
+	}
 	switch {
+	case errors.As(err, &input):
+		return unacceptable(input.Field, input.Message)
+	case errors.As(err, &stale):
+		r := refuse(http.StatusPreconditionFailed, CodeStale, "%s", sentence(stale.Error()))
+		r.Header = http.Header{"Etag": {tag(stale.Current)}}
+		return r
 	case errors.Is(err, registration.ErrSoldOut):
 		return refuse(http.StatusConflict, CodeSoldOut, "There are not as many tickets left.")
 	case errors.Is(err, registration.ErrNoType):
-		return refuse(http.StatusUnprocessableEntity, CodeInvalid, "Some of it is not acceptable.").field("ticket_type", "the event has no such ticket type")
+		return unacceptable("ticket_type", "the event has no such ticket type")
+	case errors.Is(err, registration.ErrPromo):
+		return unacceptable("promo_code", registration.ErrPromo.Error())
+	case errors.Is(err, registration.ErrProvider):
+		return unacceptable("provider", registration.ErrProvider.Error())
 	case errors.Is(err, registration.ErrClosed), errors.Is(err, registration.ErrNotSold):
 		return refuse(http.StatusConflict, CodeNotOnSale, "%s", sentence(root(err).Error()))
 	case errors.Is(err, registration.ErrCosts):
-		return refuse(http.StatusPaymentRequired, CodePaymentRequired, "A ticket of this type has to be paid for.")
+		return refuse(http.StatusPaymentRequired, CodePaymentRequired, "A ticket of this type has to be paid for: make an order.")
+	case errors.Is(err, registration.ErrNoOrder), errors.Is(err, registration.ErrNotFound), errors.Is(err, ticket.ErrNoTicket),
+		errors.Is(err, payment.ErrNoMessages):
+		return refuse(http.StatusNotFound, CodeNotFound, "There is no such thing.")
+	case errors.Is(err, registration.ErrState), errors.Is(err, registration.ErrNotFull), errors.Is(err, registration.ErrTaken),
+		errors.Is(err, ticket.ErrStatus):
+		return refuse(http.StatusConflict, CodeConflict, "%s", sentence(root(err).Error()))
+	case errors.Is(err, registration.ErrInUse):
+		return refuse(http.StatusConflict, CodeInUse, "%s", sentence(registration.ErrInUse.Error()))
+	case errors.Is(err, payment.ErrForged):
+		return refuse(http.StatusBadRequest, CodeBadRequest, "%s", sentence(payment.ErrForged.Error()))
+	case errors.Is(err, registration.ErrAway):
+		r := refuse(http.StatusServiceUnavailable, CodeBusy, "%s", sentence(registration.ErrAway.Error()))
+		r.Header = retryAfter(awaySeconds)
+		return r
 	}
 	return nil
 }
+
+// awaySeconds is when to try again to pay with a provider that did not answer.
+const awaySeconds = 10
 
 func ofCheckin(err error) *Refusal {
 	switch {

@@ -31,17 +31,29 @@ var (
 	ErrState = errors.New("the order is not in a state for this")
 	// ErrProvider means that central takes no money that way.
 	ErrProvider = errors.New("this way of paying is not offered")
+	// ErrAway means that whoever takes the money does not answer, or not as it should.
+	ErrAway = errors.New("the payment provider does not answer, and nothing was charged")
 	// ErrNotFull means that nobody has to wait for a type of which tickets are left.
 	ErrNotFull = errors.New("there are tickets left, so that there is nothing to wait for")
 	// ErrNotFound means that there is no such code, question or place on a wait list.
 	ErrNotFound = errors.New("there is none of that id")
 	// ErrTaken means that a code or a question of that name is there already.
 	ErrTaken = errors.New("there is one of that name already")
-	// ErrStale means that a code or a question was changed since it was read.
+	// ErrStale means that an order, a code or a question was changed since it was read;
+	// it is a [*StaleError].
 	ErrStale = errors.New("it was changed since you read it")
 	// ErrInUse means that a code cannot be removed because orders were made with it.
 	ErrInUse = errors.New("orders were made with it: end it instead")
 )
+
+// StaleError is an [ErrStale] that says which version there is now.
+type StaleError struct{ Current int64 }
+
+// Error implements error.
+func (e *StaleError) Error() string { return ErrStale.Error() }
+
+// Is reports whether target is [ErrStale].
+func (e *StaleError) Is(target error) bool { return target == ErrStale }
 
 // InvalidError says what of a request is not acceptable, by the name of the field.
 type InvalidError struct{ Field, Message string }

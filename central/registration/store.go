@@ -42,6 +42,8 @@ type Config struct {
 	// Offered is told that somebody on the wait list has an offer, in its transaction.
 	// Defaults to nothing.
 	Offered func(ctx context.Context, tx pgx.Tx, o Offered) error
+	// Audit is told of every write, in its transaction. Defaults to nothing.
+	Audit Audit
 	// Touch is called when a change log has something to seal. Defaults to nothing.
 	Touch func(stream uuid.UUID)
 	// Logger hears of what an operator may want to know. Defaults to slog.Default().
@@ -50,6 +52,37 @@ type Config struct {
 	Now func() time.Time
 	// Random makes the keys of orders. Defaults to crypto/rand.
 	Random io.Reader
+}
+
+// Audit is told of every write within its transaction; its error undoes the write.
+type Audit interface {
+	// Record hears what was done to a subject, and how that was before and after, as
+	// encoding/json writes it; nil for what was not there.
+	Record(ctx context.Context, tx pgx.Tx, action, kind, id string, event syncproto.EventNo, before, after any) error
+}
+
+// silent is an Audit that nobody reads.
+type silent struct{}
+
+func (silent) Record(context.Context, pgx.Tx, string, string, string, syncproto.EventNo, any, any) error {
+	return nil
+}
+
+// note tells the audit what was done to an order, without the names of people.
+func (s *Service) note(ctx context.Context, tx pgx.Tx, action string, o *Order, before, after any) error {
+	return s.cfg.Audit.Record(ctx, tx, action, "order", o.ID.String(), o.Event, before, after)
+}
+
+// facts are what the audit is told of an order.
+type facts struct {
+	State    State  `json:"state"`
+	Total    int64  `json:"total,omitempty"`
+	Refunded int64  `json:"refunded,omitempty"`
+	Currency string `json:"currency,omitempty"`
+	Tickets  int    `json:"tickets,omitempty"`
+	Items    []int  `json:"items,omitempty"`
+	Provider string `json:"provider,omitempty"`
+	Reason   string `json:"reason,omitempty"`
 }
 
 // Service takes orders. It is safe for concurrent use.
@@ -86,6 +119,9 @@ func New(cfg Config) (*Service, error) {
 	}
 	if cfg.Offered == nil {
 		cfg.Offered = func(context.Context, pgx.Tx, Offered) error { return nil }
+	}
+	if cfg.Audit == nil {
+		cfg.Audit = silent{}
 	}
 	if cfg.Touch == nil {
 		cfg.Touch = func(uuid.UUID) {}

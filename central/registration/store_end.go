@@ -76,7 +76,7 @@ func (s *Service) giveUp(ctx context.Context, id uuid.UUID, rev int64, to State)
 		case err != nil:
 			return err
 		case rev != 0 && rev != has:
-			return ErrStale
+			return &StaleError{has}
 		case state != Pending || to == Expired && !due:
 			return ErrState
 		}
@@ -93,6 +93,10 @@ func (s *Service) giveUp(ctx context.Context, id uuid.UUID, rev int64, to State)
 			if err := usePromo(ctx, tx, *promo, -1); err != nil {
 				return err
 			}
+		}
+		action := map[State]string{Cancelled: "order.cancel", Expired: "order.expire"}[to]
+		if err := s.note(ctx, tx, action, &Order{ID: id, Event: event}, facts{State: state}, facts{State: to}); err != nil {
+			return err
 		}
 		return ticket.Take(ctx, tx, event, places)
 	})

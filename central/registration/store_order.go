@@ -41,6 +41,9 @@ func (s *Service) Create(ctx context.Context, in NewOrder) (Made, error) {
 func (s *Service) make(ctx context.Context, in NewOrder, free bool) (Made, error) {
 	now := s.cfg.Now()
 	in.Promo = NormalCode(in.Promo)
+	if in.Promo != "" && !codePattern(in.Promo) {
+		return Made{}, ErrPromo
+	}
 	shop, err := s.cfg.Shop(ctx, in.Event)
 	if err != nil {
 		return Made{}, err
@@ -127,6 +130,10 @@ func (s *Service) insert(ctx context.Context, tx pgx.Tx, o *Order, key string, p
 		if err := usePromo(ctx, tx, promo.ID, 1); err != nil {
 			return err
 		}
+	}
+	after := facts{State: o.State, Total: o.Total, Currency: o.Currency, Tickets: len(o.Items), Provider: o.Provider}
+	if err := s.note(ctx, tx, "order.create", o, nil, after); err != nil {
+		return err
 	}
 	return ticket.Take(ctx, tx, o.Event, placesOf(o.Items, 1))
 }

@@ -90,7 +90,7 @@ func (y *Payments) begin(ctx context.Context, p payment.Provider, o *Order, key 
 		Until: o.HoldUntil, Back: y.back(o.ID, key),
 	})
 	if err != nil {
-		return fmt.Errorf("begin payment with %s: %w", out.Provider, err)
+		return fmt.Errorf("%w: begin payment with %s: %w", ErrAway, out.Provider, err)
 	}
 	out.Ref, out.URL = begun.Ref, begun.URL
 	err = pg.InTx(ctx, y.s.cfg.Pool, func(tx pgx.Tx) error {
@@ -176,7 +176,7 @@ func (y *Payments) MarkPaid(ctx context.Context, id uuid.UUID, note string) (Ord
 	if err != nil {
 		return Order{}, fmt.Errorf("store payment: %w", err)
 	}
-	err = y.settle(ctx, paidBy{provider: payment.NameManual, ref: ref, amount: o.Total, currency: o.Currency, byHand: true})
+	err = y.settle(ctx, paidBy{provider: payment.NameManual, ref: ref, amount: o.Total, currency: o.Currency, byHand: true, note: note})
 	if err != nil {
 		return Order{}, err
 	}
@@ -190,6 +190,7 @@ type paidBy struct {
 	amount        int64
 	currency      string
 	byHand        bool // who says so is there to be told that nothing is left
+	note          string
 }
 
 // settle makes tickets of an order that was paid for. Where its places are gone, or
@@ -291,6 +292,9 @@ func (y *Payments) fulfil(ctx context.Context, tx pgx.Tx, by paidBy, o *Order, t
 	for i := range o.Items {
 		batch.Queue(`UPDATE order_item SET number = $3::bigint WHERE order_id = $1 AND no = $2`, o.ID, int16(o.Items[i].No), int64(o.Items[i].Number))
 	}
+	if state != Pending { // its code was free again
+		batch.Queue(`UPDATE promo_code SET used = used + 1 WHERE id = (SELECT promo_id FROM customer_order WHERE id = $1)`, o.ID)
+	}
 	batch.Queue(`
 		UPDATE customer_order
 		SET state = 'paid', provider = $2, paid_at = $3, hold_until = NULL, ended_at = NULL
@@ -299,6 +303,10 @@ func (y *Payments) fulfil(ctx context.Context, tx pgx.Tx, by paidBy, o *Order, t
 		return err
 	}
 	if err := y.s.cfg.Issued(ctx, tx, o.Event, numbersOf(o.Items)); err != nil {
+		return err
+	}
+	after := facts{State: Paid, Total: o.Total, Currency: o.Currency, Provider: by.provider, Reason: by.note}
+	if err := y.s.note(ctx, tx, "order.pay", o, facts{State: state}, after); err != nil {
 		return err
 	}
 	if state == Pending {

@@ -2,13 +2,11 @@ package registration
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"regexp"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"gatehouse/central/pg"
 	"gatehouse/syncproto"
@@ -33,9 +31,15 @@ const (
 // Promos keeps the codes of events. It is safe for concurrent use.
 type Promos struct{ s *Service }
 
+// codePattern reports whether a text could be a code.
+func codePattern(text string) bool {
+	ok, err := regexp.MatchString(`^[A-Z0-9_-]{1,40}$`, text)
+	return ok && err == nil
+}
+
 func (p *Promo) check() error {
 	p.Code = NormalCode(p.Code)
-	if ok, err := regexp.MatchString(`^[A-Z0-9_-]{1,40}$`, p.Code); err != nil || !ok {
+	if !codePattern(p.Code) {
 		return invalid("code", "is 1 to 40 letters, digits, - and _")
 	}
 	switch {
@@ -81,7 +85,7 @@ func (p *Promos) Create(ctx context.Context, event syncproto.EventNo, in Promo) 
 	if err := in.check(); err != nil {
 		return Promo{}, err
 	}
-	return p.write(ctx, `
+	return p.shelf().add(ctx, event, `
 		INSERT INTO promo_code (event_id, code, kind, value, types, uses_max, from_at, until_at, created_at)
 		SELECT $1::bigint, $2, $3, $4, $5, $6, $7, $8, $9
 		WHERE (SELECT count(*) FROM promo_code WHERE event_id = $1::bigint) < $10
@@ -96,63 +100,24 @@ func (p *Promos) Update(ctx context.Context, event syncproto.EventNo, rev int64,
 	if err := in.check(); err != nil {
 		return Promo{}, err
 	}
-	return p.write(ctx, `
+	return p.shelf().change(ctx, event, in.ID, rev, `
 		UPDATE promo_code
 		SET code = $3, kind = $4, value = $5, types = $6, uses_max = $7, from_at = $8, until_at = $9
-		WHERE event_id = $1::bigint AND id = $2 AND ($10 = 0 OR rev = $10)
-		RETURNING `+promoColumns, p.absent(ctx, event, in.ID),
-		int64(event), in.ID, in.Code, string(in.Kind), in.Value, orNone(in.Types), pg.OrNull(in.Max), pg.OrNull(in.From), pg.OrNull(in.Until), rev)
+		WHERE event_id = $1::bigint AND id = $2
+		RETURNING `+promoColumns,
+		int64(event), in.ID, in.Code, string(in.Kind), in.Value, orNone(in.Types), pg.OrNull(in.Max), pg.OrNull(in.From), pg.OrNull(in.Until))
 }
 
-func (p *Promos) absent(ctx context.Context, event syncproto.EventNo, id int64) error {
-	return absent(ctx, p.s.cfg.Pool, `SELECT EXISTS (SELECT FROM promo_code WHERE event_id = $1::bigint AND id = $2)`, event, id)
-}
-
-// absent is why nothing was changed: it is not there, or was changed before.
-func absent(ctx context.Context, db querier, sql string, event syncproto.EventNo, id int64) error {
-	var there bool
-	if err := db.QueryRow(ctx, sql, int64(event), id).Scan(&there); err != nil {
-		return err
-	}
-	if there {
-		return ErrStale
-	}
-	return ErrNotFound
-}
-
-func (p *Promos) write(ctx context.Context, sql string, none error, args ...any) (Promo, error) {
-	rows, err := p.s.cfg.Pool.Query(ctx, sql, args...)
-	if err != nil {
-		return Promo{}, fmt.Errorf("store code: %w", err)
-	}
-	out, err := pgx.CollectExactlyOneRow(rows, scanPromo)
-	return out, mapWrite("store code", err, none)
-}
-
-// mapWrite says what became of a statement that returns the row that it wrote.
-func mapWrite(what string, err, none error) error {
-	var server *pgconn.PgError
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, pgx.ErrNoRows):
-		return none
-	case errors.As(err, &server) && server.Code == pg.UniqueViolation:
-		return ErrTaken
-	case errors.As(err, &server) && server.Code == pg.ForeignKeyViolation:
-		return ErrInUse
-	}
-	return fmt.Errorf("%s: %w", what, err)
-}
-
-// Delete removes a code that no order was made with; ErrInUse else.
+// Delete removes a code that no order was made with; ErrNotFound, ErrStale, ErrInUse.
 func (p *Promos) Delete(ctx context.Context, event syncproto.EventNo, id, rev int64) error {
-	done, err := p.s.cfg.Pool.Exec(ctx, `
-		DELETE FROM promo_code WHERE event_id = $1::bigint AND id = $2 AND ($3 = 0 OR rev = $3)`, int64(event), id, rev)
-	if err == nil && done.RowsAffected() == 0 {
-		return p.absent(ctx, event, id)
+	return p.shelf().remove(ctx, event, id, rev, `DELETE FROM promo_code WHERE event_id = $1::bigint AND id = $2`)
+}
+
+func (p *Promos) shelf() shelf[Promo] {
+	return shelf[Promo]{
+		s: p.s, kind: "promo_code", scan: scanPromo, ids: func(v *Promo) (int64, int64) { return v.ID, v.Rev },
+		lock: `SELECT ` + promoColumns + ` FROM promo_code WHERE event_id = $1::bigint AND id = $2 FOR UPDATE`,
 	}
-	return mapWrite("delete code", err, nil)
 }
 
 // orNone is an array that is never NULL.

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"gatehouse/central/pg"
+	"gatehouse/central/ticket"
 	"gatehouse/syncproto"
 )
 
@@ -159,23 +160,31 @@ func (o *Orders) list(ctx context.Context, sql string, args ...any) ([]Order, er
 	return out, nil
 }
 
-// OwnerOf is the account that a ticket was ordered by, and the order; ErrNoOrder where
-// it is of none.
-func (o *Orders) OwnerOf(ctx context.Context, tick uuid.UUID) (account, order uuid.UUID, err error) {
-	var owner *uuid.UUID
-	err = o.s.cfg.Pool.QueryRow(ctx, `
-		SELECT o.id, o.account_id
+// Owner is whose a ticket is.
+type Owner struct {
+	Event   syncproto.EventNo
+	Order   uuid.UUID // Nil for a ticket that came in a file, or was sold by a gate
+	Account uuid.UUID // Nil for a guest's
+}
+
+// OwnerOf says by whom a ticket was ordered; ErrNoTicket of the package ticket.
+func (o *Orders) OwnerOf(ctx context.Context, tick uuid.UUID) (Owner, error) {
+	var out Owner
+	var order, account *uuid.UUID
+	err := o.s.cfg.Pool.QueryRow(ctx, `
+		SELECT t.event_id, o.id, o.account_id
 		FROM ticket t
-		JOIN order_item i ON i.event_id = t.event_id AND i.number = t.number
-		JOIN customer_order o ON o.id = i.order_id
-		WHERE t.id = $1`, tick).Scan(&order, &owner)
+		LEFT JOIN order_item i ON i.event_id = t.event_id AND i.number = t.number
+		LEFT JOIN customer_order o ON o.id = i.order_id
+		WHERE t.id = $1`, tick).Scan(&out.Event, &order, &account)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return uuid.Nil, uuid.Nil, ErrNoOrder
+		return Owner{}, ticket.ErrNoTicket
 	}
 	if err != nil {
-		return uuid.Nil, uuid.Nil, fmt.Errorf("read owner of ticket: %w", err)
+		return Owner{}, fmt.Errorf("read owner of ticket: %w", err)
 	}
-	return pg.OrZero(owner), order, nil
+	out.Order, out.Account = pg.OrZero(order), pg.OrZero(account)
+	return out, nil
 }
 
 // Takings is what was taken on one day with one ticket type.

@@ -38,7 +38,7 @@ func (r *Refunds) Make(ctx context.Context, id uuid.UUID, rev int64, items []int
 		case err != nil:
 			return err
 		case rev != 0 && rev != now.Rev:
-			return ErrStale
+			return &StaleError{now.Rev}
 		case now.State != Paid:
 			return ErrState
 		}
@@ -118,6 +118,13 @@ func (r *Refunds) takeBack(ctx context.Context, tx pgx.Tx, o *Order, back []Item
 		if err := r.due(ctx, tx, o.ID, by, reason); err != nil {
 			return err
 		}
+	}
+	after := facts{State: state, Refunded: o.Refunded + sum, Currency: o.Currency, Reason: reason}
+	for i := range back {
+		after.Items = append(after.Items, back[i].No)
+	}
+	if err := r.s.note(ctx, tx, "order.refund", o, facts{State: o.State, Refunded: o.Refunded}, after); err != nil {
+		return err
 	}
 	return ticket.Take(ctx, tx, o.Event, places)
 }

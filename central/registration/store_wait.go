@@ -126,7 +126,13 @@ func (w *Waiters) Get(ctx context.Context, id uuid.UUID) (Waiter, error) {
 		return Waiter{}, fmt.Errorf("read wait list: %w", err)
 	}
 	out, err := pgx.CollectExactlyOneRow(rows, scanWaiter)
-	return out, mapWrite("read wait list", err, ErrNotFound)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Waiter{}, ErrNotFound
+	}
+	if err != nil {
+		return Waiter{}, fmt.Errorf("read wait list: %w", err)
+	}
+	return out, nil
 }
 
 // Leave takes somebody off a wait list; ErrState for who has an offer, which is an order

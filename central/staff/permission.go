@@ -143,6 +143,7 @@ const (
 	KindAPIKey      Kind = "api_key"
 	KindCommandLine Kind = "command_line" // whoever can run central on its data directory
 	KindCentral     Kind = "central"      // central itself, of its own accord
+	KindVisitor     Kind = "visitor"      // somebody who is not signed in, as the audit log calls them
 )
 
 // Principal is whoever asks for something, and from where. The zero value is a

@@ -48,8 +48,12 @@ func (a *Audit) Write(ctx context.Context, tx pgx.Tx, e Entry) error {
 // Record is Write for a feature that knows nothing of this package: it declares an
 // interface of this one method. Who did it is taken from ctx, see [NewContext].
 func (a *Audit) Record(ctx context.Context, tx pgx.Tx, action, subjectKind, subjectID string, event syncproto.EventNo, before, after any) error {
+	by := FromContext(ctx)
+	if by.Kind == "" {
+		by.Kind = KindVisitor
+	}
 	return a.Write(ctx, tx, Entry{
-		By: FromContext(ctx), Action: action, SubjectKind: subjectKind, SubjectID: subjectID, Event: event, Before: before, After: after,
+		By: by, Action: action, SubjectKind: subjectKind, SubjectID: subjectID, Event: event, Before: before, After: after,
 	})
 }
 

@@ -134,7 +134,7 @@ CREATE INDEX api_key_maker ON api_key (created_by);
 CREATE TABLE audit_log (
   id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   at           timestamptz NOT NULL,
-  actor_kind   text NOT NULL CHECK (actor_kind IN ('account', 'api_key', 'command_line', 'central')),
+  actor_kind   text NOT NULL CHECK (actor_kind IN ('account', 'api_key', 'command_line', 'central', 'visitor')),
   actor_id     uuid,             -- of an account or API key
   action       text NOT NULL CHECK (action <> ''),
   subject_kind text NOT NULL CHECK (subject_kind <> ''),
