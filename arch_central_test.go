@@ -15,7 +15,8 @@ import (
 func features() map[string][]string {
 	return map[string][]string{
 		"programme":    nil,
-		"registration": {"programme", "ticket"},
+		"payment":      nil,
+		"registration": {"programme", "ticket", "payment"},
 		"ticket":       {"programme"},
 		"fleet":        {"programme"},
 		"vault":        nil,

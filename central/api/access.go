@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -24,6 +25,13 @@ type access struct {
 
 // accesses has every operation of the document. One that is missing is refused to all.
 func accesses() map[string]access {
+	all := programmeAccesses()
+	maps.Copy(all, orderAccesses())
+	maps.Copy(all, attendeeAccesses())
+	return all
+}
+
+func programmeAccesses() map[string]access {
 	return map[string]access{
 		"login":               {need: staff.EventRead},
 		"refresh":             {need: staff.EventRead},
@@ -69,34 +77,44 @@ func accesses() map[string]access {
 		"getPerformer":        {need: staff.EventRead},
 		"updatePerformer":     {need: staff.ProgrammeWrite, later: true},
 		"deletePerformer":     {need: staff.ProgrammeWrite, later: true},
-		"register":            {need: staff.EventRead},
-		"getProfile":          {need: staff.Self},
-		"updateProfile":       {need: staff.Self},
-		"createOrder":         {need: staff.EventRead},
-		"getOrder":            {need: staff.EventRead}, // this and the next: to whom it belongs
-		"payOrder":            {need: staff.EventRead},
-		"cancelOrder":         {need: staff.EventRead},
-		"markOrderPaid":       {need: staff.RegistrationWrite, later: true},
-		"refundOrder":         {need: staff.OrderRefund, later: true},
-		"hearPayment":         {need: staff.EventRead}, // signed by the provider
-		"listOrders":          {need: staff.RegistrationRead, event: "id"},
-		"getRevenue":          {need: staff.ReportRead, event: "id"},
-		"listPromoCodes":      {need: staff.RegistrationWrite, event: "id"},
-		"createPromoCode":     {need: staff.RegistrationWrite, event: "id"},
-		"updatePromoCode":     {need: staff.RegistrationWrite, event: "id"},
-		"deletePromoCode":     {need: staff.RegistrationWrite, event: "id"},
-		"listQuestions":       {need: staff.EventRead, event: "id"},
-		"createQuestion":      {need: staff.RegistrationWrite, event: "id"},
-		"updateQuestion":      {need: staff.RegistrationWrite, event: "id"},
-		"deleteQuestion":      {need: staff.RegistrationWrite, event: "id"},
-		"listWaitList":        {need: staff.RegistrationRead, event: "id"},
-		"joinWaitList":        {need: staff.EventRead, event: "id"},
-		"getWaitListPlace":    {need: staff.EventRead}, // whoever has its id
-		"leaveWaitList":       {need: staff.EventRead},
-		"transferTicket":      {need: staff.EventRead}, // to whom it belongs
-		"answerQuestions":     {need: staff.EventRead},
-		"checkIn":             {need: staff.CheckinWrite, later: true},
-		"checkInBatch":        {need: staff.CheckinWrite, later: true},
+	}
+}
+
+func orderAccesses() map[string]access {
+	return map[string]access{
+		"createOrder":      {need: staff.EventRead},
+		"getOrder":         {need: staff.EventRead}, // this and the next: to whom it belongs
+		"payOrder":         {need: staff.EventRead},
+		"cancelOrder":      {need: staff.EventRead},
+		"markOrderPaid":    {need: staff.RegistrationWrite, later: true},
+		"refundOrder":      {need: staff.OrderRefund, later: true},
+		"hearPayment":      {need: staff.EventRead}, // signed by the provider
+		"listOrders":       {need: staff.RegistrationRead, event: "id"},
+		"getRevenue":       {need: staff.ReportRead, event: "id"},
+		"listPromoCodes":   {need: staff.RegistrationWrite, event: "id"},
+		"createPromoCode":  {need: staff.RegistrationWrite, event: "id"},
+		"updatePromoCode":  {need: staff.RegistrationWrite, event: "id"},
+		"deletePromoCode":  {need: staff.RegistrationWrite, event: "id"},
+		"listQuestions":    {need: staff.EventRead, event: "id"},
+		"createQuestion":   {need: staff.RegistrationWrite, event: "id"},
+		"updateQuestion":   {need: staff.RegistrationWrite, event: "id"},
+		"deleteQuestion":   {need: staff.RegistrationWrite, event: "id"},
+		"listWaitList":     {need: staff.RegistrationRead, event: "id"},
+		"joinWaitList":     {need: staff.EventRead, event: "id"},
+		"getWaitListPlace": {need: staff.EventRead}, // whoever has its id
+		"leaveWaitList":    {need: staff.EventRead},
+		"transferTicket":   {need: staff.EventRead}, // to whom it belongs
+		"answerQuestions":  {need: staff.EventRead},
+	}
+}
+
+func attendeeAccesses() map[string]access {
+	return map[string]access{
+		"register":      {need: staff.EventRead},
+		"getProfile":    {need: staff.Self},
+		"updateProfile": {need: staff.Self},
+		"checkIn":       {need: staff.CheckinWrite, later: true},
+		"checkInBatch":  {need: staff.CheckinWrite, later: true},
 	}
 }
 

@@ -26,6 +26,7 @@ import (
 	"gatehouse/central/api"
 	"gatehouse/central/checkin"
 	"gatehouse/central/fleet"
+	"gatehouse/central/payment"
 	"gatehouse/central/pgtest"
 	"gatehouse/central/programme"
 	"gatehouse/central/registration"
@@ -48,6 +49,7 @@ type town struct {
 	pool    *pgxpool.Pool
 	staff   *staff.Service
 	prog    *programme.Service
+	orders  *registration.Service
 	handler http.Handler
 	check   func(*http.Request, *httptest.ResponseRecorder)
 	now     func() time.Time
@@ -71,8 +73,9 @@ func setup(t testing.TB, change ...func(*api.Config)) *town {
 	require.NoError(t, keys.Prepare(t.Context()))
 	tickets, err := ticket.New(ticket.Config{Pool: w.pool, Programme: w.prog, Keys: keys})
 	require.NoError(t, err)
-	orders, err := registration.New(registration.Config{
-		Pool: w.pool, Issuer: ticket.NewIssuer(tickets), Tickets: tickets,
+	w.orders, err = registration.New(registration.Config{
+		Pool: w.pool, Issuer: ticket.NewIssuer(tickets), Tickets: tickets, Audit: w.staff.Audit,
+		Providers: map[string]payment.Provider{payment.NameManual: payment.Manual{}},
 		Shop: func(ctx context.Context, event syncproto.EventNo) (registration.Shop, error) {
 			shop, err := w.prog.Types.Shop(ctx, event)
 			out := registration.Shop{Stream: shop.Stream, Name: shop.Name, Timezone: shop.Timezone, Open: shop.Open, Types: map[string]registration.Offer{}}
@@ -83,7 +86,7 @@ func setup(t testing.TB, change ...func(*api.Config)) *town {
 		},
 	})
 	require.NoError(t, err)
-	w.serve(api.Config{Staff: w.staff, Programme: w.prog, Registration: orders, Desk: w.desk(keys)}, change)
+	w.serve(api.Config{Staff: w.staff, Programme: w.prog, Registration: w.orders, Desk: w.desk(keys)}, change)
 	return w
 }
 

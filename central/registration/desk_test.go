@@ -207,7 +207,7 @@ func TestATicketIsHandedOverUnderANewCode(t *testing.T) {
 	require.Equal(t, "Ada", o.Name, "who bought it bought it")
 	require.Equal(t, item.Ticket, o.Items[0].Ticket, "it is the same ticket")
 	require.Equal(t, 1, w.count(`SELECT count(*) FROM ticket WHERE holder_name = 'Bob' AND holder_email = 'bob@example.com' AND issue > 0`))
-	require.Equal(t, 2, len(w.issued), "the new holder is written to")
+	require.Len(t, w.issued, 2, "the new holder is written to")
 	owner, err := w.Orders.OwnerOf(t.Context(), item.Ticket)
 	require.NoError(t, err)
 	require.Equal(t, registration.Owner{Event: w.event, Order: made.Order.ID}, owner)

@@ -101,6 +101,27 @@ func TestAnOrderHoldsItsPlacesAndBecomesTickets(t *testing.T) {
 	require.ErrorIs(t, err, registration.ErrState)
 }
 
+func TestAPaymentThatFailsIsBegunAgain(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.costs("seat", 1000)
+	made := w.creates(w.order("seat"))
+	first, err := w.Payments.Pay(t.Context(), made.Order.ID, payment.NameStripe, "")
+	require.NoError(t, err)
+	require.NoError(t, w.tells(w.Payments, payment.Message{ID: "m1", Kind: payment.Failed, Ref: first.Ref}))
+	second, err := w.Payments.Pay(t.Context(), made.Order.ID, payment.NameStripe, "")
+	require.NoError(t, err)
+	require.NotEqual(t, first.Ref, second.Ref)
+	// The first one was made after all, and then the other, too.
+	require.NoError(t, w.tells(w.Payments, payment.Message{ID: "m2", Kind: payment.Paid, Ref: first.Ref, Amount: 1000, Currency: "EUR"}))
+	require.NoError(t, w.tells(w.Payments, payment.Message{ID: "m3", Kind: payment.Paid, Ref: second.Ref, Amount: 1000, Currency: "EUR"}))
+	_, err = w.Refunds.Pay(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, w.bank.back(first.Ref))
+	require.Equal(t, int64(1000), w.bank.back(second.Ref))
+	require.Equal(t, 1, w.count(`SELECT count(*) FROM ticket`))
+}
+
 func TestAWayToPayThatIsNotOfferedIsRefused(t *testing.T) {
 	t.Parallel()
 	w := setup(t)

@@ -49,12 +49,12 @@ func (y *Payments) Pay(ctx context.Context, id uuid.UUID, provider, key string) 
 		return Payment{}, ErrProvider
 	}
 	out := Payment{Provider: provider}
-	found, err := y.begun(ctx, id, &out)
+	found, failed, err := y.begun(ctx, id, &out)
 	if err != nil {
 		return Payment{}, err
 	}
 	if !found {
-		if err := y.begin(ctx, p, &o.Order, key, &out); err != nil {
+		if err := y.begin(ctx, p, &o.Order, key, failed, &out); err != nil {
 			return Payment{}, err
 		}
 	}
@@ -62,31 +62,28 @@ func (y *Payments) Pay(ctx context.Context, id uuid.UUID, provider, key string) 
 	return out, err
 }
 
-// begun looks for a payment of an order that was begun with a provider.
-func (y *Payments) begun(ctx context.Context, id uuid.UUID, out *Payment) (bool, error) {
-	err := y.s.cfg.Pool.QueryRow(ctx, `
-		SELECT ref, url
+// begun looks for a payment of an order that was begun with a provider, and says how
+// many there were that failed.
+func (y *Payments) begun(ctx context.Context, id uuid.UUID, out *Payment) (found bool, failed int, err error) {
+	err = y.s.cfg.Pool.QueryRow(ctx, `
+		SELECT coalesce(max(ref) FILTER (WHERE state = 'begun'), ''), coalesce(max(url) FILTER (WHERE state = 'begun'), ''),
+		       count(*) FILTER (WHERE state = 'failed')
 		FROM payment
-		WHERE order_id = $1 AND provider = $2 AND state = 'begun'
-		ORDER BY at DESC
-		LIMIT 1`, id, out.Provider).Scan(&out.Ref, &out.URL)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return false, nil
-	}
+		WHERE order_id = $1 AND provider = $2`, id, out.Provider).Scan(&out.Ref, &out.URL, &failed)
 	if err != nil {
-		return false, fmt.Errorf("read payments of order: %w", err)
+		return false, 0, fmt.Errorf("read payments of order: %w", err)
 	}
-	return true, nil
+	return out.Ref != "", failed, nil
 }
 
-func (y *Payments) begin(ctx context.Context, p payment.Provider, o *Order, key string, out *Payment) error {
+func (y *Payments) begin(ctx context.Context, p payment.Provider, o *Order, key string, failed int, out *Payment) error {
 	now := y.s.cfg.Now()
 	shop, err := y.s.cfg.Shop(ctx, o.Event)
 	if err != nil {
 		return err
 	}
 	begun, err := p.Begin(ctx, payment.Charge{
-		Order: o.ID, Attempt: attempt(o, out.Provider), Amount: o.Total, Currency: o.Currency, Description: shop.Name, Email: o.Email,
+		Order: o.ID, Attempt: attempt(o, out.Provider, failed), Amount: o.Total, Currency: o.Currency, Description: shop.Name, Email: o.Email,
 		Until: o.HoldUntil, Back: y.back(o.ID, key),
 	})
 	if err != nil {
@@ -118,10 +115,10 @@ func (y *Payments) begin(ctx context.Context, p payment.Provider, o *Order, key 
 	return nil
 }
 
-// attempt names a payment of an order, the same for the same state of it, so that a
-// provider that is asked twice makes one.
-func attempt(o *Order, provider string) uuid.UUID {
-	return uuid.NewSHA1(o.ID, fmt.Appendf(nil, "%s %d", provider, o.Rev))
+// attempt names a payment of an order, the same until it fails or the order changes, so
+// that a provider that is asked twice makes one.
+func attempt(o *Order, provider string, failed int) uuid.UUID {
+	return uuid.NewSHA1(o.ID, fmt.Appendf(nil, "%s %d %d", provider, o.Rev, failed))
 }
 
 func (y *Payments) back(id uuid.UUID, key string) string {
@@ -168,7 +165,7 @@ func (y *Payments) MarkPaid(ctx context.Context, id uuid.UUID, note string) (Ord
 	if o.State == Paid || o.State == Refunded || y.s.cfg.Providers[payment.NameManual] == nil {
 		return Order{}, ErrState
 	}
-	ref := attempt(&Order{ID: id}, payment.NameManual).String()
+	ref := attempt(&Order{ID: id}, payment.NameManual, 0).String()
 	_, err = y.s.cfg.Pool.Exec(ctx, `
 		INSERT INTO payment (provider, ref, order_id, amount, currency, url, state, at, note)
 		VALUES ($1, $2, $3, $4, $5, '', 'begun', $6, $7)

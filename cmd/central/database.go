@@ -37,7 +37,7 @@ type session struct {
 }
 
 // open makes the database run, if it is ours, and opens central on it.
-func (a *app) open(ctx context.Context, w *where, logger *slog.Logger) (*session, error) {
+func (a *app) open(ctx context.Context, w *where, logger *slog.Logger, orders central.OrderConfig) (*session, error) {
 	if w.data == "" && w.url == "" {
 		return nil, misused("--data is missing: give the data directory of central")
 	}
@@ -54,7 +54,7 @@ func (a *app) open(ctx context.Context, w *where, logger *slog.Logger) (*session
 		s.cluster, url = cluster, cluster.URL(privatepg.Database)
 	}
 	var err error
-	if s.Central, err = central.Open(ctx, central.Config{DatabaseURL: url, Logger: logger}); err != nil {
+	if s.Central, err = central.Open(ctx, central.Config{DatabaseURL: url, Logger: logger, Orders: orders}); err != nil {
 		return nil, errors.Join(err, s.detach())
 	}
 	return s, nil
@@ -102,7 +102,7 @@ func (s *session) close() error {
 
 // with runs work on an open central.
 func (a *app) with(ctx context.Context, w *where, work func(c *session) error) error {
-	s, err := a.open(ctx, w, a.logger(slog.LevelWarn))
+	s, err := a.open(ctx, w, a.logger(slog.LevelWarn), central.OrderConfig{})
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 // serveFlags are the flags of serve.
 type serveFlags struct {
 	where
+	sales          salesFlags
 	listen, public string
 	cert, key      string
 	insecure       bool
@@ -43,6 +44,7 @@ On a loopback address it speaks plain HTTP. Any other address needs --tls-cert a
 		RunE:    func(c *cobra.Command, _ []string) error { return a.runServe(c.Context(), &f) },
 	}
 	f.add(c)
+	f.sales.add(c)
 	flags := c.Flags()
 	flags.StringVar(&f.listen, "listen", "", "address to listen on, host:port; port 0 takes a free one (required)")
 	flags.StringVar(&f.public, "public-url", "", "URL by which gates reach this central; enrolment tokens carry it\n(default: the address it listens on, unless that is every address)")
@@ -65,6 +67,10 @@ func (a *app) runServe(ctx context.Context, f *serveFlags) error {
 	if err != nil {
 		return err
 	}
+	orders, err := f.sales.config()
+	if err != nil {
+		return err
+	}
 	// Before the database, which takes seconds to start: an address that is taken
 	// is found at once.
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", f.listen)
@@ -72,7 +78,7 @@ func (a *app) runServe(ctx context.Context, f *serveFlags) error {
 		return fmt.Errorf("%w; choose another address with --listen", err)
 	}
 	logger := a.logger(f.level)
-	s, err := a.open(ctx, &f.where, logger)
+	s, err := a.open(ctx, &f.where, logger, orders)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
