@@ -26,6 +26,7 @@ type access struct {
 // accesses has every operation of the document. One that is missing is refused to all.
 func accesses() map[string]access {
 	all := programmeAccesses()
+	maps.Copy(all, identityAccesses())
 	maps.Copy(all, orderAccesses())
 	maps.Copy(all, attendeeAccesses())
 	return all
@@ -33,9 +34,6 @@ func accesses() map[string]access {
 
 func programmeAccesses() map[string]access {
 	return map[string]access{
-		"login":               {need: staff.EventRead},
-		"refresh":             {need: staff.EventRead},
-		"logout":              {need: staff.EventRead},
 		"listEvents":          {need: staff.EventRead},
 		"createEvent":         {need: staff.EventCreate},
 		"getEvent":            {need: staff.EventRead, event: "id"},
@@ -77,6 +75,41 @@ func programmeAccesses() map[string]access {
 		"getPerformer":        {need: staff.EventRead},
 		"updatePerformer":     {need: staff.ProgrammeWrite, later: true},
 		"deletePerformer":     {need: staff.ProgrammeWrite, later: true},
+	}
+}
+
+func identityAccesses() map[string]access {
+	return map[string]access{
+		"login":               {need: staff.EventRead},
+		"refresh":             {need: staff.EventRead},
+		"logout":              {need: staff.EventRead},
+		"signIn":              {need: staff.EventRead},
+		"signOut":             {need: staff.Self},
+		"forgotPassword":      {need: staff.EventRead},
+		"resetPassword":       {need: staff.EventRead},
+		"requestVerification": {need: staff.Self},
+		"verifyEmail":         {need: staff.EventRead},
+		"changePassword":      {need: staff.Self},
+		"changeEmail":         {need: staff.Self},
+		"listSignIns":         {need: staff.Self},
+		"endSignIn":           {need: staff.Self},
+		"endOtherSignIns":     {need: staff.Self},
+		"enrolFactor":         {need: staff.Self},
+		"confirmFactor":       {need: staff.Self},
+		"exportAccount":       {need: staff.Self},
+		"eraseAccount":        {need: staff.Self},
+		"listUsers":           {need: staff.AccountRead},
+		"createUser":          {need: staff.AccountWrite},
+		"getUser":             {need: staff.AccountRead},
+		"eraseUser":           {need: staff.AccountWrite},
+		"setUserRole":         {need: staff.AccountWrite},
+		"disableUser":         {need: staff.AccountWrite},
+		"enableUser":          {need: staff.AccountWrite},
+		"removeFactor":        {need: staff.AccountWrite},
+		"listAPIKeys":         {need: staff.APIKeyWrite, later: true},
+		"createAPIKey":        {need: staff.APIKeyWrite, later: true},
+		"revokeAPIKey":        {need: staff.APIKeyWrite, later: true},
+		"searchAudit":         {need: staff.AuditRead, later: true},
 	}
 }
 
@@ -137,10 +170,32 @@ func (s *Server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 			if err != nil {
 				return errors.Join(err, s.count(c, keyOwner(staff.Principal{Origin: from})))
 			}
+		} else if cookie, err := c.Cookie(SessionCookie); err == nil {
+			if who, err = s.byCookie(c, cookie.Value, from); err != nil {
+				return err
+			}
 		}
 		c.SetRequest(c.Request().WithContext(staff.NewContext(c.Request().Context(), who)))
 		return next(c)
 	}
+}
+
+// byCookie finds out whose browser asks. A change that the page of another site asks for
+// is refused: the browser says so (Fetch Metadata), or the Origin does. A cookie that is
+// good no longer is a visitor's.
+func (s *Server) byCookie(c echo.Context, value string, from staff.Origin) (staff.Principal, error) {
+	nobody := staff.Principal{Origin: from}
+	who, err := s.cfg.Staff.SignIns.ByCookie(c.Request().Context(), value, from)
+	if errors.Is(err, staff.ErrToken) {
+		return nobody, s.count(c, keyOwner(nobody))
+	}
+	if err != nil {
+		return nobody, err
+	}
+	if err := s.crossOrigin.Check(c.Request()); err != nil {
+		return nobody, refuse(http.StatusForbidden, CodeForbidden, "Another site asked for this in your name.")
+	}
+	return who, nil
 }
 
 // apiKeyPrefix begins every API key.

@@ -9,9 +9,11 @@ package api
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -34,6 +36,10 @@ type Config struct {
 	Registration *registration.Service
 	Desk         *checkin.Desk
 	Replay       *replay.Service
+	// Mail has letters sent; nil where none are.
+	Mail Mailer
+	// Secure says that browsers reach central by https: cookies go no other way.
+	Secure bool
 	// Touch is called when a change log has something to seal. Defaults to nothing.
 	Touch func(stream uuid.UUID)
 	// Logger defaults to slog.Default().
@@ -42,6 +48,8 @@ type Config struct {
 	RateLimit int
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
+	// Random makes passwords. Defaults to crypto/rand.
+	Random io.Reader
 }
 
 // Server is the API.
@@ -51,6 +59,8 @@ type Server struct {
 	accesses   map[string]access
 	document   []byte // as JSON
 	limiter    *limiter
+	// crossOrigin tells requests of central's own pages from those of other sites.
+	crossOrigin *http.CrossOriginProtection
 }
 
 // New makes the API; an error is a mistake in the document.
@@ -64,6 +74,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Random == nil {
+		cfg.Random = rand.Reader
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
@@ -75,7 +88,10 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("OpenAPI document: %w", err)
 	}
-	return &Server{cfg: cfg, operations: operationsOf(doc), accesses: accesses(), document: body, limiter: newLimiter(cfg.RateLimit, cfg.Now)}, nil
+	return &Server{
+		cfg: cfg, operations: operationsOf(doc), accesses: accesses(), document: body, limiter: newLimiter(cfg.RateLimit, cfg.Now),
+		crossOrigin: http.NewCrossOriginProtection(),
+	}, nil
 }
 
 // BodyBytesMax is the largest body of a request, but for a programme that is imported.
@@ -117,6 +133,8 @@ func bodyLimit(next echo.HandlerFunc) echo.HandlerFunc {
 // handlers are the operations, by what they are about.
 type handlers struct {
 	authOps
+	accountOps
+	userOps
 	eventOps
 	attendeeOps
 	scheduleOps
@@ -140,6 +158,8 @@ var _ StrictServerInterface = handlers{}
 func (s *Server) handlers() handlers {
 	return handlers{
 		authOps{s},
+		accountOps{s},
+		userOps{s},
 		eventOps{s},
 		attendeeOps{s},
 		scheduleOps{s},

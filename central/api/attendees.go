@@ -42,6 +42,11 @@ func (o attendeeOps) Register(ctx context.Context, r RegisterRequestObject) (Reg
 		if account == uuid.Nil {
 			account = made.ID
 		}
+		if made.ID != uuid.Nil {
+			if err := authOps(o).mailVerification(ctx, staff.Principal{Kind: staff.KindAccount, ID: made.ID, Role: made.Role, Origin: who.Origin}); err != nil {
+				o.s.cfg.Logger.Warn("the letter that verifies an address was not sent; it can be asked for again", "account", made.ID, "error", err)
+			}
+		}
 	}
 	out := Register201JSONResponse{Success: true, Message: "Registered."}
 	if b.EventId == nil {

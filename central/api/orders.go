@@ -15,33 +15,33 @@ import (
 // orderOps are the operations of those who buy.
 type orderOps struct{ s *Server }
 
-// order finds an order for whoever may see it: it is his account's, he has its key, or
+// find finds an order for whoever may see it: it is his account's, he has its key, or
 // he has a permission for its event. To anybody else there is no such order.
-func (s *Server) order(ctx context.Context, id uuid.UUID, key *string, need staff.Permission) (registration.Order, error) {
+func (o orderOps) find(ctx context.Context, id uuid.UUID, key *string, need staff.Permission) (registration.Order, error) {
 	who := staff.FromContext(ctx)
-	o, err := s.cfg.Registration.Orders.Get(ctx, id)
+	got, err := o.s.cfg.Registration.Orders.Get(ctx, id)
 	if err != nil {
 		return registration.Order{}, err
 	}
-	if owns(who, o.Account) || who.May(need, o.Event) {
-		return o, nil
+	if owns(who, got.Account) || who.May(need, got.Event) {
+		return got, nil
 	}
-	return s.cfg.Registration.Orders.Shown(ctx, id, orElse(key, ""))
+	return o.s.cfg.Registration.Orders.Shown(ctx, id, orElse(key, ""))
 }
 
 func owns(who staff.Principal, account uuid.UUID) bool {
 	return who.Kind == staff.KindAccount && account != uuid.Nil && who.ID == account
 }
 
-func (s *Server) showOrder(o *registration.Order) Order {
+func (o orderOps) show(r *registration.Order) Order {
 	out := Order{
-		Id: o.ID, EventId: int32(o.Event), Name: o.Name, Email: o.Email, State: OrderState(o.State), Total: o.Total, Refunded: o.Refunded,
-		Currency: orNil(o.Currency), PromoCode: orNil(o.Promo), Provider: orNil(o.Provider), PayWith: []string{}, HoldUntil: timeOrNil(o.HoldUntil),
-		CreatedAt: o.CreatedAt, PaidAt: timeOrNil(o.PaidAt), EndedAt: timeOrNil(o.EndedAt), Rev: o.Rev, Items: each(o.Items, showItem),
+		Id: r.ID, EventId: int32(r.Event), Name: r.Name, Email: r.Email, State: OrderState(r.State), Total: r.Total, Refunded: r.Refunded,
+		Currency: orNil(r.Currency), PromoCode: orNil(r.Promo), Provider: orNil(r.Provider), PayWith: []string{}, HoldUntil: timeOrNil(r.HoldUntil),
+		CreatedAt: r.CreatedAt, PaidAt: timeOrNil(r.PaidAt), EndedAt: timeOrNil(r.EndedAt), Rev: r.Rev, Items: each(r.Items, showItem),
 	}
-	if o.State == registration.Pending {
-		out.PayWith = s.cfg.Registration.Payments.Providers()
-		if o.Total == 0 {
+	if r.State == registration.Pending {
+		out.PayWith = o.s.cfg.Registration.Payments.Providers()
+		if r.Total == 0 {
 			out.PayWith = []string{payment.NameFree}
 		}
 	}
@@ -62,8 +62,8 @@ func showItem(it *registration.Item) OrderItem {
 	return out
 }
 
-func (s *Server) orderAnswer(o *registration.Order, message string) OrderAnswer {
-	return OrderAnswer{Success: true, Message: message, Data: s.showOrder(o)}
+func (o orderOps) answer(r *registration.Order, message string) OrderAnswer {
+	return OrderAnswer{Success: true, Message: message, Data: o.show(r)}
 }
 
 // CreateOrder implements StrictServerInterface.
@@ -93,7 +93,7 @@ func (o orderOps) CreateOrder(ctx context.Context, r CreateOrderRequestObject) (
 	if made.Order.State == registration.Paid {
 		out.Message = "Here are your tickets."
 	}
-	out.Data.Order, out.Data.Key, out.Data.Tickets = o.s.showOrder(&made.Order), made.Key, []Ticket{}
+	out.Data.Order, out.Data.Key, out.Data.Tickets = o.show(&made.Order), made.Key, []Ticket{}
 	for i, code := range made.Codes {
 		it := &made.Order.Items[i]
 		out.Data.Tickets = append(out.Data.Tickets, Ticket{Id: it.Ticket, Code: code, EventId: &b.EventId, TicketType: &it.Type, OrderId: &made.Order.ID})
@@ -139,16 +139,16 @@ func (o orderOps) buyer(ctx context.Context, in *registration.NewOrder, email *s
 
 // GetOrder implements StrictServerInterface.
 func (o orderOps) GetOrder(ctx context.Context, r GetOrderRequestObject) (GetOrderResponseObject, error) {
-	got, err := o.s.order(ctx, r.OrderId, r.Params.OrderKey, staff.RegistrationRead)
+	got, err := o.find(ctx, r.OrderId, r.Params.OrderKey, staff.RegistrationRead)
 	if err != nil {
 		return nil, err
 	}
-	return GetOrder200JSONResponse{Headers: GetOrder200ResponseHeaders{ETag: new(tag(got.Rev))}, Body: o.s.orderAnswer(&got, "Here is the order.")}, nil
+	return GetOrder200JSONResponse{Headers: GetOrder200ResponseHeaders{ETag: new(tag(got.Rev))}, Body: o.answer(&got, "Here is the order.")}, nil
 }
 
 // PayOrder implements StrictServerInterface.
 func (o orderOps) PayOrder(ctx context.Context, r PayOrderRequestObject) (PayOrderResponseObject, error) {
-	if _, err := o.s.order(ctx, r.OrderId, r.Params.OrderKey, staff.RegistrationWrite); err != nil {
+	if _, err := o.find(ctx, r.OrderId, r.Params.OrderKey, staff.RegistrationWrite); err != nil {
 		return nil, err
 	}
 	p, err := o.s.cfg.Registration.Payments.Pay(ctx, r.OrderId, r.Body.Provider, orElse(r.Params.OrderKey, ""))
@@ -159,7 +159,7 @@ func (o orderOps) PayOrder(ctx context.Context, r PayOrderRequestObject) (PayOrd
 	if p.Order.State == registration.Paid {
 		out.Message = "The order is paid for."
 	}
-	out.Data.Provider, out.Data.Url, out.Data.Order = p.Provider, orNil(p.URL), o.s.showOrder(&p.Order)
+	out.Data.Provider, out.Data.Url, out.Data.Order = p.Provider, orNil(p.URL), o.show(&p.Order)
 	return out, nil
 }
 
@@ -169,7 +169,7 @@ func (o orderOps) CancelOrder(ctx context.Context, r CancelOrderRequestObject) (
 	if err != nil {
 		return nil, err
 	}
-	if _, err := o.s.order(ctx, r.OrderId, r.Params.OrderKey, staff.RegistrationWrite); err != nil {
+	if _, err := o.find(ctx, r.OrderId, r.Params.OrderKey, staff.RegistrationWrite); err != nil {
 		return nil, err
 	}
 	got, err := o.s.cfg.Registration.Cancel(ctx, r.OrderId, rev)
@@ -177,7 +177,7 @@ func (o orderOps) CancelOrder(ctx context.Context, r CancelOrderRequestObject) (
 		return nil, err
 	}
 	return CancelOrder200JSONResponse{
-		Headers: CancelOrder200ResponseHeaders{ETag: new(tag(got.Rev))}, Body: o.s.orderAnswer(&got, "The order is cancelled."),
+		Headers: CancelOrder200ResponseHeaders{ETag: new(tag(got.Rev))}, Body: o.answer(&got, "The order is cancelled."),
 	}, nil
 }
 
@@ -215,5 +215,5 @@ func (o orderOps) ListOrders(ctx context.Context, r ListOrdersRequestObject) (Li
 		return nil, err
 	}
 	all, next := paged(all, limit, func(last *registration.Order) any { return cursorOfOrders{last.CreatedAt.UnixMicro(), last.ID} })
-	return ListOrders200JSONResponse{Success: true, Message: "Here are the orders.", Data: each(all, o.s.showOrder), Next: next}, nil
+	return ListOrders200JSONResponse{Success: true, Message: "Here are the orders.", Data: each(all, o.show), Next: next}, nil
 }

@@ -16,7 +16,7 @@ type typeNames struct {
 	keys map[syncproto.TypeNo]string
 }
 
-func (s *Server) typeNames(ctx context.Context, event int32) (syncproto.EventNo, typeNames, error) {
+func typeNamesOf(ctx context.Context, s *Server, event int32) (syncproto.EventNo, typeNames, error) {
 	out := typeNames{map[string]syncproto.TypeNo{}, map[syncproto.TypeNo]string{}}
 	shop, err := s.cfg.Programme.Types.Shop(ctx, syncproto.EventNo(event))
 	for key, offer := range shop.Types {
@@ -72,7 +72,7 @@ func (n typeNames) newPromo(b *PromoCodeInput) (registration.Promo, error) {
 
 // ListPromoCodes implements StrictServerInterface.
 func (o promoOps) ListPromoCodes(ctx context.Context, r ListPromoCodesRequestObject) (ListPromoCodesResponseObject, error) {
-	event, names, err := o.s.typeNames(ctx, r.Id)
+	event, names, err := typeNamesOf(ctx, o.s, r.Id)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (o promoOps) ListPromoCodes(ctx context.Context, r ListPromoCodesRequestObj
 
 // CreatePromoCode implements StrictServerInterface.
 func (o promoOps) CreatePromoCode(ctx context.Context, r CreatePromoCodeRequestObject) (CreatePromoCodeResponseObject, error) {
-	event, names, err := o.s.typeNames(ctx, r.Id)
+	event, names, err := typeNamesOf(ctx, o.s, r.Id)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func (o promoOps) UpdatePromoCode(ctx context.Context, r UpdatePromoCodeRequestO
 	if err != nil {
 		return nil, err
 	}
-	event, names, err := o.s.typeNames(ctx, r.Id)
+	event, names, err := typeNamesOf(ctx, o.s, r.Id)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +163,7 @@ func (o questionOps) ListQuestions(ctx context.Context, r ListQuestionsRequestOb
 	if _, err := o.s.seen(ctx, syncproto.EventNo(r.Id)); err != nil {
 		return nil, err
 	}
-	event, names, err := o.s.typeNames(ctx, r.Id)
+	event, names, err := typeNamesOf(ctx, o.s, r.Id)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +176,7 @@ func (o questionOps) ListQuestions(ctx context.Context, r ListQuestionsRequestOb
 
 // CreateQuestion implements StrictServerInterface.
 func (o questionOps) CreateQuestion(ctx context.Context, r CreateQuestionRequestObject) (CreateQuestionResponseObject, error) {
-	event, names, err := o.s.typeNames(ctx, r.Id)
+	event, names, err := typeNamesOf(ctx, o.s, r.Id)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +198,7 @@ func (o questionOps) UpdateQuestion(ctx context.Context, r UpdateQuestionRequest
 	if err != nil {
 		return nil, err
 	}
-	event, names, err := o.s.typeNames(ctx, r.Id)
+	event, names, err := typeNamesOf(ctx, o.s, r.Id)
 	if err != nil {
 		return nil, err
 	}

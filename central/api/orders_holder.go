@@ -41,7 +41,7 @@ func (o holderOps) TransferTicket(ctx context.Context, r TransferTicketRequestOb
 	if err != nil {
 		return nil, err
 	}
-	code, err := o.s.cfg.Registration.Hand(ctx, r.TicketId, r.Body.Name, email)
+	code, err := o.s.cfg.Registration.Holders.Hand(ctx, r.TicketId, r.Body.Name, email)
 	if err != nil {
 		return nil, err
 	}

@@ -38,7 +38,7 @@ func (o moneyOps) MarkOrderPaid(ctx context.Context, r MarkOrderPaidRequestObjec
 		return nil, err
 	}
 	return MarkOrderPaid200JSONResponse{
-		Headers: MarkOrderPaid200ResponseHeaders{ETag: new(tag(got.Rev))}, Body: o.s.orderAnswer(&got, "The order is paid for."),
+		Headers: MarkOrderPaid200ResponseHeaders{ETag: new(tag(got.Rev))}, Body: orderOps(o).answer(&got, "The order is paid for."),
 	}, nil
 }
 
@@ -56,7 +56,7 @@ func (o moneyOps) RefundOrder(ctx context.Context, r RefundOrderRequestObject) (
 		return nil, err
 	}
 	return RefundOrder200JSONResponse{
-		Headers: RefundOrder200ResponseHeaders{ETag: new(tag(got.Rev))}, Body: o.s.orderAnswer(&got, "The tickets are taken back."),
+		Headers: RefundOrder200ResponseHeaders{ETag: new(tag(got.Rev))}, Body: orderOps(o).answer(&got, "The tickets are taken back."),
 	}, nil
 }
 

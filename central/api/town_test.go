@@ -50,6 +50,7 @@ type town struct {
 	staff   *staff.Service
 	prog    *programme.Service
 	orders  *registration.Service
+	mail    *postbox
 	handler http.Handler
 	check   func(*http.Request, *httptest.ResponseRecorder)
 	now     func() time.Time
@@ -58,7 +59,7 @@ type town struct {
 
 func setup(t testing.TB, change ...func(*api.Config)) *town {
 	t.Helper()
-	w := &town{t: t, pool: pgtest.New(t), now: time.Now}
+	w := &town{t: t, pool: pgtest.New(t), mail: &postbox{}, now: time.Now}
 	var err error
 	w.staff, err = staff.New(staff.Config{Pool: w.pool})
 	require.NoError(t, err)
@@ -86,7 +87,7 @@ func setup(t testing.TB, change ...func(*api.Config)) *town {
 		},
 	})
 	require.NoError(t, err)
-	w.serve(api.Config{Staff: w.staff, Programme: w.prog, Registration: w.orders, Desk: w.desk(keys)}, change)
+	w.serve(api.Config{Staff: w.staff, Programme: w.prog, Registration: w.orders, Mail: w.mail, Desk: w.desk(keys)}, change)
 	return w
 }
 

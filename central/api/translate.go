@@ -96,6 +96,8 @@ func ofStaff(err error) *Refusal {
 		return refuse(http.StatusForbidden, CodeForbidden, "You may not do that.")
 	case errors.Is(err, staff.ErrChanged):
 		return refuse(http.StatusPreconditionFailed, CodeStale, "%s", sentence(staff.ErrChanged.Error()))
+	case errors.Is(err, staff.ErrNoEvent):
+		return refuse(http.StatusUnprocessableEntity, CodeInvalid, "Some of it is not acceptable.").field("events", "there is no such event")
 	case errors.Is(err, staff.ErrNoAccount):
 		return refuse(http.StatusNotFound, CodeNotFound, "There is no such account.")
 	case errors.Is(err, staff.ErrEmailTaken), errors.Is(err, staff.ErrLastAdmin), errors.Is(err, staff.ErrTooMany), errors.Is(err, staff.ErrFactorExists):

@@ -195,7 +195,7 @@ func TestATicketIsHandedOverUnderANewCode(t *testing.T) {
 	w := setup(t)
 	made := w.creates(w.order("seat"))
 	item := made.Order.Items[0]
-	code, err := w.Hand(t.Context(), item.Ticket, "Bob", "bob@example.com")
+	code, err := w.Holders.Hand(t.Context(), item.Ticket, "Bob", "bob@example.com")
 	require.NoError(t, err)
 	require.NotEqual(t, made.Codes[0], code)
 	parsed, err := credential.Parse([]byte(code))
@@ -216,9 +216,9 @@ func TestATicketIsHandedOverUnderANewCode(t *testing.T) {
 
 	_, err = w.Refunds.Make(t.Context(), made.Order.ID, 0, nil, "")
 	require.NoError(t, err)
-	_, err = w.Hand(t.Context(), item.Ticket, "Eve", "eve@example.com")
+	_, err = w.Holders.Hand(t.Context(), item.Ticket, "Eve", "eve@example.com")
 	require.ErrorIs(t, err, ticket.ErrStatus)
-	_, err = w.Hand(t.Context(), uuid.New(), "Eve", "eve@example.com")
+	_, err = w.Holders.Hand(t.Context(), uuid.New(), "Eve", "eve@example.com")
 	require.ErrorIs(t, err, ticket.ErrNoTicket)
 }
 

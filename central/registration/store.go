@@ -88,6 +88,8 @@ type facts struct {
 // Service takes orders. It is safe for concurrent use.
 type Service struct {
 	cfg Config
+	// Holders hands tickets over, and forgets people.
+	Holders *Holders
 	// Orders shows orders, Payments has them paid for, Refunds gives back.
 	Orders   *Orders
 	Payments *Payments
@@ -136,6 +138,7 @@ func New(cfg Config) (*Service, error) {
 		cfg.Random = rand.Reader
 	}
 	s := &Service{cfg: cfg}
+	s.Holders = &Holders{s}
 	s.Orders, s.Payments, s.Refunds = &Orders{s}, &Payments{s}, &Refunds{s}
 	s.Promos, s.Questions, s.Waiters = &Promos{s}, &Questions{s}, &Waiters{s}
 	return s, nil

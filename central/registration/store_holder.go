@@ -89,9 +89,13 @@ func standing(questions []Question, it *Item) syncproto.Status {
 	return syncproto.StatusPaid
 }
 
+// Holders looks after those who have tickets. It is safe for concurrent use.
+type Holders struct{ s *Service }
+
 // Hand gives a ticket to another holder, or its holder another name: under a new code,
 // while the old one is refused. ErrNoTicket of the package ticket where there is none.
-func (s *Service) Hand(ctx context.Context, tick uuid.UUID, name, email string) (code string, err error) {
+func (h *Holders) Hand(ctx context.Context, tick uuid.UUID, name, email string) (code string, err error) {
+	s := h.s
 	at, err := s.cfg.Tickets.Find(ctx, tick)
 	if err != nil {
 		return "", err

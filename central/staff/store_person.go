@@ -33,6 +33,13 @@ func (s *Own) proveSelf(ctx context.Context, by Principal, password string) (Acc
 	return s.prove(ctx, a.Email, password, by.Origin)
 }
 
+// Prove checks the password of the account that acts, before something that cannot be
+// taken back. Wrong ones count as wrong tries.
+func (s *Own) Prove(ctx context.Context, by Principal, password string) error {
+	_, err := s.proveSelf(ctx, by, password)
+	return err
+}
+
 // ChangeEmail gives the account that acts another e-mail address, which is not verified
 // until a mailed link says so. It needs the password, because who has the address can
 // have a new one mailed.

@@ -159,3 +159,20 @@ func forEach(rows pgx.Rows, row []any, fn func() error) error {
 	}
 	return rows.Err()
 }
+
+// Erase removes the holders' names, addresses and notes from tickets within a
+// transaction; the tickets stay as good as they were.
+func Erase(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, numbers []syncproto.TicketNo) error {
+	all := make([]int64, len(numbers))
+	for i, no := range numbers {
+		all[i] = int64(no)
+	}
+	_, err := tx.Exec(ctx, `
+		UPDATE ticket
+		SET holder_name = '', holder_email = '', notes = ''
+		WHERE event_id = $1::bigint AND number = ANY ($2::bigint[])`, int64(event), all)
+	if err != nil {
+		return fmt.Errorf("erase holders of tickets: %w", err)
+	}
+	return nil
+}
