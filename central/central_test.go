@@ -76,7 +76,7 @@ type serving struct {
 	served chan error
 }
 
-func serve(t *testing.T) *serving {
+func serve(t *testing.T, change ...func(*ServeConfig)) *serving {
 	t.Helper()
 	s := &serving{Central: open(t, pgtest.URL(t)), served: make(chan error, 1)}
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -86,7 +86,11 @@ func serve(t *testing.T) *serving {
 	s.stop = cancel
 	ready := make(chan struct{})
 	go func() {
-		s.served <- s.Serve(ctx, ServeConfig{Listener: listener, PublicURL: s.url, OnReady: func() { close(ready) }})
+		cfg := ServeConfig{Listener: listener, PublicURL: s.url, OnReady: func() { close(ready) }}
+		for _, fn := range change {
+			fn(&cfg)
+		}
+		s.served <- s.Serve(ctx, cfg)
 	}()
 	t.Cleanup(func() { cancel(); http.DefaultClient.CloseIdleConnections() })
 	select {

@@ -1,6 +1,7 @@
 package central
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,6 +44,10 @@ type ServeConfig struct {
 	PublicURL string
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
+	// AllowOrigins are the sites whose scripts may use the API; "*" is all.
+	AllowOrigins []string
+	// Timeouts bound slow clients.
+	Timeouts Timeouts
 	// RateLimit is how many API requests a minute somebody may make; 0 is no limit.
 	RateLimit int
 	// Background are further workers to supervise, by name. Defaults to none.
@@ -49,6 +55,19 @@ type ServeConfig struct {
 	// OnReady is called once requests are served and the workers run. Defaults to
 	// nothing.
 	OnReady func()
+}
+
+// Timeouts are how long a client may take. Zero ones are those of the package.
+type Timeouts struct {
+	Header time.Duration // to send the header of a request
+	Body   time.Duration // to send all of it
+	Answer time.Duration // to take the answer
+	Idle   time.Duration // between two requests
+}
+
+// secure reports whether browsers reach central by https, here or at a proxy.
+func (cfg *ServeConfig) secure() bool {
+	return cfg.TLS != nil || strings.HasPrefix(cfg.PublicURL, "https://")
 }
 
 // Serve serves all surfaces and runs the workers until ctx is done or the server
@@ -88,7 +107,8 @@ func (c *Central) Serve(ctx context.Context, cfg ServeConfig) error {
 func serveHTTP(ctx context.Context, stopWork func(), cfg ServeConfig, handler http.Handler, logger *slog.Logger) error {
 	server := &http.Server{
 		Handler: handler, TLSConfig: cfg.TLS, MaxHeaderBytes: headerBytes,
-		ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, WriteTimeout: answerTimeout, IdleTimeout: idleTimeout,
+		ReadHeaderTimeout: cmp.Or(cfg.Timeouts.Header, headerTimeout), ReadTimeout: cmp.Or(cfg.Timeouts.Body, bodyTimeout),
+		WriteTimeout: cmp.Or(cfg.Timeouts.Answer, answerTimeout), IdleTimeout: cmp.Or(cfg.Timeouts.Idle, idleTimeout),
 		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
 	failed := make(chan error, 1)
@@ -138,7 +158,7 @@ func (c *Central) surfaces(workers []*worker, cfg *ServeConfig) (http.Handler, e
 	if err != nil {
 		return nil, err
 	}
-	e, err := web.New(web.Config{Logger: c.logger, Registry: registry, TrustedProxies: cfg.TrustedProxies, Ready: func(ctx context.Context) error {
+	e, err := web.New(web.Config{Logger: c.logger, Registry: registry, TrustedProxies: cfg.TrustedProxies, Secure: cfg.secure(), Ready: func(ctx context.Context) error {
 		return c.ready(ctx, workers)
 	}})
 	if err != nil {
@@ -146,7 +166,7 @@ func (c *Central) surfaces(workers []*worker, cfg *ServeConfig) (http.Handler, e
 	}
 	rest, err := api.New(context.Background(), api.Config{
 		Staff: c.Staff, Programme: c.Programme, Registration: c.Registration, Desk: c.Desk, Replay: c.Replay, Touch: c.Roster.Touch, RateLimit: cfg.RateLimit,
-		Logger: c.logger,
+		Logger: c.logger, Secure: cfg.secure(), AllowOrigins: cfg.AllowOrigins,
 	})
 	if err != nil {
 		return nil, err

@@ -40,6 +40,9 @@ type Config struct {
 	Mail Mailer
 	// Secure says that browsers reach central by https: cookies go no other way.
 	Secure bool
+	// AllowOrigins are the sites whose scripts may use the API, such as
+	// https://fair.example; "*" is all. Defaults to none.
+	AllowOrigins []string
 	// Touch is called when a change log has something to seal. Defaults to nothing.
 	Touch func(stream uuid.UUID)
 	// Logger defaults to slog.Default().
@@ -61,6 +64,7 @@ type Server struct {
 	limiter    *limiter
 	// crossOrigin tells requests of central's own pages from those of other sites.
 	crossOrigin *http.CrossOriginProtection
+	compress    echo.MiddlewareFunc
 }
 
 // New makes the API; an error is a mistake in the document.
@@ -88,9 +92,13 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("OpenAPI document: %w", err)
 	}
+	squeeze, err := compress()
+	if err != nil {
+		return nil, err
+	}
 	return &Server{
 		cfg: cfg, operations: operationsOf(doc), accesses: accesses(), document: body, limiter: newLimiter(cfg.RateLimit, cfg.Now),
-		crossOrigin: http.NewCrossOriginProtection(),
+		crossOrigin: http.NewCrossOriginProtection(), compress: squeeze,
 	}, nil
 }
 
@@ -99,7 +107,8 @@ const BodyBytesMax = 512 << 10
 
 // Mount puts the API on e.
 func (s *Server) Mount(e *echo.Echo) {
-	g := e.Group(Prefix, envelope(s.cfg.Logger, translate), bodyLimit, s.authenticate, s.limit, s.authorise, s.operations.validate, s.once)
+	g := e.Group(Prefix, cors(s.cfg.AllowOrigins), s.compress, envelope(s.cfg.Logger, translate), bodyLimit,
+		s.authenticate, s.limit, s.authorise, depthLimit, s.operations.validate, s.once)
 	RegisterHandlers(g, NewStrictHandler(s.handlers(), nil))
 	g.GET("/openapi.json", func(c echo.Context) error {
 		return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, s.document)

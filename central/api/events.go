@@ -168,7 +168,7 @@ func revOf(match *string) (int64, error) {
 	if match == nil || strings.TrimSpace(*match) == "*" {
 		return 0, nil
 	}
-	rev, err := strconv.ParseInt(strings.Trim(strings.TrimSpace(*match), `"`), 10, 64)
+	rev, err := strconv.ParseInt(versionOf(*match), 10, 64)
 	if err != nil || rev < 1 {
 		return 0, refuse(http.StatusPreconditionFailed, CodeStale, "If-Match has to be the ETag of the version that was read.")
 	}

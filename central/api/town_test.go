@@ -221,6 +221,17 @@ func (c client) do(method, path string, body any, headers ...string) answer {
 	return answer{t: c.w.t, Status: rec.Code, Header: rec.Header(), Body: rec.Body.String()}
 }
 
+// raw is the answer to a request without a body, as it is sent.
+func (w *town) raw(method, path string, headers ...string) answer {
+	req := httptest.NewRequestWithContext(w.t.Context(), method, api.Prefix+path, http.NoBody)
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	rec := httptest.NewRecorder()
+	w.handler.ServeHTTP(rec, req)
+	return answer{t: w.t, Status: rec.Code, Header: rec.Header(), Body: rec.Body.String()}
+}
+
 // ok requires a status, and gives what is at a path of the body, such as data.id.
 func (a answer) ok(status int, path string) any {
 	a.t.Helper()

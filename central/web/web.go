@@ -35,6 +35,8 @@ type Config struct {
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For is believed.
 	// Defaults to none: the address of the connection is the client's.
 	TrustedProxies []netip.Prefix
+	// Secure says that browsers reach central by https: they are told to stay there.
+	Secure bool
 	// Ready reports why central cannot serve at this moment, nil where it can.
 	// Required.
 	Ready func(ctx context.Context) error
@@ -62,7 +64,7 @@ func New(cfg Config) (*echo.Echo, error) {
 			cfg.Logger.Error("panic in a request", "route", c.Path(), "error", err, "stack", string(stack))
 			return errPanic
 		},
-	}), middleware.BodyLimit(fmt.Sprintf("%dB", BodyBytesMax)), headers)
+	}), bodyLimit(), headers(cfg.Secure))
 	mountProbes(e, cfg)
 	mountAssets(e)
 	return e, nil
@@ -84,16 +86,35 @@ func clientAddress(trusted []netip.Prefix) echo.IPExtractor {
 // errPanic stands for a panic that is in the log already.
 var errPanic = errors.New("panic in a request")
 
+// bodyLimit bounds bodies, but for those of the API, which has bounds of its own.
+func bodyLimit() echo.MiddlewareFunc {
+	return middleware.BodyLimitWithConfig(middleware.BodyLimitConfig{
+		Limit:   fmt.Sprintf("%dB", BodyBytesMax),
+		Skipper: func(c echo.Context) bool { return strings.HasPrefix(c.Request().URL.Path, "/api/") },
+	})
+}
+
+// secureFor is how long a browser goes to central by https only (RFC 6797).
+const secureFor = 365 * 24 * time.Hour
+
 // headers keeps pages to our own scripts and styles and out of frames.
-func headers(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		h := c.Response().Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "+
-			"base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "same-origin")
-		return next(c)
+func headers(secure bool) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			if secure {
+				c.Response().Header().Set("Strict-Transport-Security", fmt.Sprintf("max-age=%d", int(secureFor.Seconds())))
+			}
+			setHeaders(c.Response().Header())
+			return next(c)
+		}
 	}
+}
+
+func setHeaders(h http.Header) {
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "+
+		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "same-origin")
 }
 
 // logRequests logs a request when it is over: a fault of ours as an error, what

@@ -1,0 +1,114 @@
+package api
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/gzhttp"
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+)
+
+// Limits of the edge.
+const (
+	// DepthMax is how deep the JSON of a request may be nested.
+	DepthMax = 32
+	// compressMin is from how many bytes on an answer is compressed.
+	compressMin = 1024
+	// preflightAge is how long a browser remembers what another site may ask for.
+	preflightAge = 10 * time.Minute
+)
+
+// The entity tag of an answer that is compressed ends so: another representation has
+// another tag (RFC 9110, 8.8.3). It names the same version.
+const (
+	gzipTag = "-gzip"
+	zstdTag = "-zstd"
+)
+
+// versionOf is the version that an entity tag names, however it was sent.
+func versionOf(tag string) string {
+	tag = strings.Trim(strings.TrimSpace(tag), `"`)
+	return strings.TrimSuffix(strings.TrimSuffix(tag, gzipTag), zstdTag)
+}
+
+// compress compresses what is read. What changes something is answered as it is: such
+// answers hold secrets beside what the caller sent, and their length would tell of them
+// (BREACH).
+func compress() (echo.MiddlewareFunc, error) {
+	wrap, err := gzhttp.NewWrapper(gzhttp.MinSize(compressMin), gzhttp.EnableZstd(true), gzhttp.PreferZstd(true), gzhttp.SuffixETag(gzipTag))
+	if err != nil {
+		return nil, fmt.Errorf("compression of answers: %w", err)
+	}
+	compressed := echo.WrapMiddleware(func(h http.Handler) http.Handler { return wrap(h) })
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		with := compressed(next)
+		return func(c echo.Context) error {
+			if c.Request().Method == http.MethodGet {
+				return with(c)
+			}
+			return next(c)
+		}
+	}, nil
+}
+
+// cors lets scripts of other sites use the API, with tokens of their own: a browser's
+// cookie stays with central's pages.
+func cors(origins []string) echo.MiddlewareFunc {
+	if len(origins) == 0 {
+		return func(next echo.HandlerFunc) echo.HandlerFunc { return next }
+	}
+	return middleware.CORSWithConfig(middleware.CORSConfig{
+		AllowOrigins:  origins,
+		AllowMethods:  []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete},
+		AllowHeaders:  []string{echo.HeaderAuthorization, echo.HeaderContentType, "If-Match", "If-None-Match", idempotencyKey, "Order-Key"},
+		ExposeHeaders: []string{"ETag", echo.HeaderRetryAfter, "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"},
+		MaxAge:        int(preflightAge.Seconds()),
+	})
+}
+
+// depthLimit refuses JSON that is nested so deep that reading it costs more than it is
+// worth to anybody.
+func depthLimit(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		req := c.Request()
+		if req.Body == nil || req.Body == http.NoBody || !strings.Contains(req.Header.Get(echo.HeaderContentType), "json") {
+			return next(c)
+		}
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			return err
+		}
+		if depth(body) > DepthMax {
+			return refuse(http.StatusBadRequest, CodeBadRequest, "The request is not as it should be.").
+				field("body", fmt.Sprintf("is nested deeper than %d", DepthMax))
+		}
+		req.Body = io.NopCloser(bytes.NewReader(body))
+		return next(c)
+	}
+}
+
+// depth is how deep the arrays and objects of a JSON text are nested.
+func depth(body []byte) int {
+	now, most := 0, 0
+	for i := 0; i < len(body); i++ {
+		switch body[i] {
+		case '{', '[':
+			now++
+			most = max(most, now)
+		case '}', ']':
+			now--
+		case '"':
+			for i++; i < len(body) && body[i] != '"'; i++ {
+				if body[i] == '\\' {
+					i++
+				}
+			}
+		}
+	}
+	return most
+}
