@@ -100,7 +100,7 @@ sim: ## Play SEEDS (2000) simulated fleets from SEED (1) on, and see that the si
 	@bin/fleetsim --bugs
 
 .PHONY: generate
-generate: ## Make the code of central/api/openapi.yaml
+generate: ## Make the code and the Postman collection of central/api/openapi.yaml
 	@scripts/install-deps.sh go
 	@scripts/generate.sh
 

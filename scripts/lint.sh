@@ -11,12 +11,14 @@ if [ -n "$unformatted" ]; then
 	printf 'not formatted; run %s -w on:\n%s\n' "$gofumpt" "$unformatted" >&2
 	exit 1
 fi
-fresh=$(mktemp)
-trap 'rm -f "$fresh"' EXIT
+fresh=$(mktemp -d)
+trap 'rm -rf "$fresh"' EXIT
 "$scripts/generate.sh" "$fresh"
-cmp -s "$fresh" central/api/gen.go || {
-	echo 'central/api/gen.go is not what central/api/openapi.yaml makes; run make generate' >&2
-	exit 1
-}
+for made in gen.go collection.json; do
+	cmp -s "$fresh/$made" "central/api/$made" || {
+		echo "central/api/$made is not what central/api/openapi.yaml makes; run make generate" >&2
+		exit 1
+	}
+done
 go vet ./...
 "$golangci" run ./...

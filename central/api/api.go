@@ -65,6 +65,7 @@ type Server struct {
 	// crossOrigin tells requests of central's own pages from those of other sites.
 	crossOrigin *http.CrossOriginProtection
 	compress    echo.MiddlewareFunc
+	docs        *docs
 }
 
 // New makes the API; an error is a mistake in the document.
@@ -96,8 +97,12 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	pages, err := newDocs(cfg.Random)
+	if err != nil {
+		return nil, err
+	}
 	return &Server{
-		cfg: cfg, operations: operationsOf(doc), accesses: accesses(), document: body, limiter: newLimiter(cfg.RateLimit, cfg.Now),
+		docs: pages, cfg: cfg, operations: operationsOf(doc), accesses: accesses(), document: body, limiter: newLimiter(cfg.RateLimit, cfg.Now),
 		crossOrigin: http.NewCrossOriginProtection(), compress: squeeze,
 	}, nil
 }
@@ -114,6 +119,7 @@ func (s *Server) Mount(e *echo.Echo) {
 		return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, s.document)
 	})
 	g.RouteNotFound("/*", s.nothingHere)
+	s.docs.mount(e, s.compress)
 }
 
 // nothingHere answers for a path or a method that the document does not have.
