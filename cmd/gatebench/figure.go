@@ -25,7 +25,7 @@ type figure struct {
 
 // A reach is what a figure should be; a bound of 0 does not hold.
 type reach struct {
-	ratioMax, valueMax, valueMin float64
+	ratioMax, ratioMin, valueMax, valueMin float64
 }
 
 func newFigure(name string, value float64, unit string, r reach) figure {
@@ -47,6 +47,7 @@ func (f figure) beside(limit float64, what string) figure {
 func (f figure) met() bool {
 	r := f.reach
 	return (r.ratioMax == 0 || f.Ratio != nil && *f.Ratio <= r.ratioMax) &&
+		(r.ratioMin == 0 || f.Ratio != nil && *f.Ratio >= r.ratioMin) &&
 		(r.valueMax == 0 || f.Value <= r.valueMax) && (r.valueMin == 0 || f.Value >= r.valueMin)
 }
 
@@ -65,6 +66,9 @@ func (r reach) describe(unit string) string {
 	var parts []string
 	if r.ratioMax != 0 {
 		parts = append(parts, "≤ "+number(r.ratioMax)+" × limit")
+	}
+	if r.ratioMin != 0 {
+		parts = append(parts, "≥ "+number(r.ratioMin)+" × limit")
 	}
 	if r.valueMax != 0 {
 		parts = append(parts, "≤ "+number(r.valueMax)+" "+unit)

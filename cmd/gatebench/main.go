@@ -70,6 +70,7 @@ func sections() []section {
 		{"memory", "live heap of a roster", measureMemory},
 		{"tty", "from the scanner's last byte to the logged decision", measureTTY},
 		{"revoke", "from a revocation to the first refusal", measureRevoke},
+		{"order", "from an order to the gate, and how many a second", measureOrders},
 		{"mesh", "from an admission at one gate to the refusal at another", measureMesh},
 		{"fleet", "what a mesh of many gates costs", measureFleet},
 		{"drain", "a day's journal into central", measureDrain},

@@ -58,7 +58,7 @@ func openVenue(ctx context.Context, b *bench) (_ *venue, err error) {
 		return nil, err
 	}
 	v.central, err = start(filepath.Join(v.dir, "central.log"), nil, v.program("central"),
-		append(v.flags("serve"), "--listen", "127.0.0.1:0")...)
+		append(v.flags("serve"), "--listen", "127.0.0.1:0", "--rate-limit", "0")...)
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,12 @@ type Server struct {
 	cfg  Config
 	cmd  *exec.Cmd
 	done chan struct{}
+	bins binaries
 }
+
+// Program is where a program that came with the server is, such as pgbench. It may not
+// be installed.
+func (s *Server) Program(name string) string { return s.bins.path(name) }
 
 // Start makes the cluster of cfg.Dir if need be and runs it as a child of this
 // process. It returns when [Database] accepts connections. Only one process
@@ -89,7 +94,7 @@ func launch(cfg Config, bins binaries, own owner) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, done: make(chan struct{})}
+	s := &Server{cfg: cfg, bins: bins, done: make(chan struct{})}
 	if s.address, err = readAddress(cfg); err != nil {
 		return nil, fmt.Errorf("read address of the Postgres socket: %w", err)
 	}
