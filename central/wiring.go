@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"time"
 
 	"gatehouse/central/checkin"
 	"gatehouse/central/fleet"
@@ -49,22 +50,7 @@ func (c *Central) orders(p *parts, cfg OrderConfig) registration.Config {
 		cfg.Providers = map[string]payment.Provider{payment.NameManual: payment.Manual{}}
 	}
 	return registration.Config{
-		Pool: p.tickets.Pool, Issuer: ticket.NewIssuer(c.Tickets), Tickets: c.Tickets, Touch: c.Roster.Touch, Shop: c.shop,
+		Pool: p.tickets.Pool, Issuer: ticket.NewIssuer(c.Tickets), Tickets: c.Tickets, Touch: c.Roster.Touch, Shop: newShops(c.shop, time.Now).of,
 		Providers: cfg.Providers, Hold: cfg.Hold, OfferHold: cfg.OfferHold, Back: cfg.Back, Audit: c.Staff.Audit, Logger: c.logger,
 	}
-}
-
-// shop is what an event has on offer.
-func (c *Central) shop(ctx context.Context, event syncproto.EventNo) (registration.Shop, error) {
-	shop, err := c.Programme.Types.Shop(ctx, event)
-	if err != nil {
-		return registration.Shop{}, err
-	}
-	out := registration.Shop{
-		Stream: shop.Stream, Name: shop.Name, Timezone: shop.Timezone, Open: shop.Open, Types: make(map[string]registration.Offer, len(shop.Types)),
-	}
-	for key, offer := range shop.Types {
-		out.Types[key] = registration.Offer(offer)
-	}
-	return out, nil
 }

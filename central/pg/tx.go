@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 const (
@@ -66,6 +67,43 @@ func once(ctx context.Context, db Beginner, options pgx.TxOptions, fn func(pgx.T
 		return fmt.Errorf("commit transaction: %w", err)
 	}
 	return nil
+}
+
+// InTxLast is InTx for a transaction whose last statements hold what everybody waits for:
+// fn puts them into last, and they are sent together with the commit, so that what they
+// lock is held for no exchange with this client. An error of theirs is returned as it is,
+// and nothing is committed then.
+func InTxLast(ctx context.Context, pool *pgxpool.Pool, fn func(tx pgx.Tx, last *pgx.Batch) error) error {
+	for try := 1; ; try++ {
+		err := onceLast(ctx, pool, fn)
+		if err == nil || try == txTriesMax || !Retryable(err) {
+			return err
+		}
+		if ctxErr := sleep(ctx, jittered(txBackoffMin, txBackoffMax, try)); ctxErr != nil {
+			return errors.Join(ctxErr, err)
+		}
+	}
+}
+
+func onceLast(ctx context.Context, pool *pgxpool.Pool, fn func(tx pgx.Tx, last *pgx.Batch) error) error {
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	defer conn.Release() // a connection that is still in a transaction is closed
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	last := &pgx.Batch{}
+	if err = fn(tx, last); err == nil {
+		last.Queue("COMMIT") // skipped by the server where a statement before it failed
+		err = tx.SendBatch(ctx, last).Close()
+	}
+	if err != nil {
+		_ = tx.Rollback(context.WithoutCancel(ctx)) // its error adds nothing: such a connection is closed
+	}
+	return err
 }
 
 // Retryable reports whether err says that the server has rolled a transaction

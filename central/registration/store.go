@@ -59,12 +59,18 @@ type Audit interface {
 	// Record hears what was done to a subject, and how that was before and after, as
 	// encoding/json writes it; nil for what was not there.
 	Record(ctx context.Context, tx pgx.Tx, action, kind, id string, event syncproto.EventNo, before, after any) error
+	// Queue is Record as a part of a batch of the transaction.
+	Queue(ctx context.Context, batch *pgx.Batch, action, kind, id string, event syncproto.EventNo, before, after any) error
 }
 
 // silent is an Audit that nobody reads.
 type silent struct{}
 
 func (silent) Record(context.Context, pgx.Tx, string, string, string, syncproto.EventNo, any, any) error {
+	return nil
+}
+
+func (silent) Queue(context.Context, *pgx.Batch, string, string, string, syncproto.EventNo, any, any) error {
 	return nil
 }
 

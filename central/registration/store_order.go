@@ -94,11 +94,19 @@ func (s *Service) place(ctx context.Context, shop *Shop, o Order, promo *Promo) 
 			return made, fmt.Errorf("make order: %w", err)
 		}
 	}
-	err = pg.InTx(ctx, s.cfg.Pool, func(tx pgx.Tx) error {
-		return s.insert(ctx, tx, &o, key, promo, tickets)
+	err = pg.InTxLast(ctx, s.cfg.Pool, func(tx pgx.Tx, last *pgx.Batch) error {
+		if err := s.insert(ctx, tx, &o, key, promo, tickets); err != nil {
+			return err
+		}
+		after := facts{State: o.State, Total: o.Total, Currency: o.Currency, Tickets: len(o.Items), Provider: o.Provider}
+		if err := s.cfg.Audit.Queue(ctx, last, "order.create", "order", o.ID.String(), o.Event, nil, after); err != nil {
+			return err
+		}
+		ticket.QueueTake(last, o.Event, placesOf(o.Items, 1))
+		return nil
 	})
 	if err != nil {
-		return made, mapFull("make order", err)
+		return made, mapFull("make order", ticket.TakeError(err))
 	}
 	if tickets != nil {
 		s.cfg.Touch(shop.Stream)
@@ -111,15 +119,13 @@ func (s *Service) place(ctx context.Context, shop *Shop, o Order, promo *Promo) 
 	return made, nil
 }
 
-// insert is what makes an order; the places are taken last.
+// insert is what makes an order, but for the places, which are taken last.
 func (s *Service) insert(ctx context.Context, tx pgx.Tx, o *Order, key string, promo *Promo, tickets []ticket.Prepared) error {
-	if tickets != nil {
-		if err := ticket.Insert(ctx, tx, o.CreatedAt, tickets); err != nil {
-			return err
-		}
-	}
-	if err := insertOrder(ctx, tx, o, key, promo); err != nil {
-		return err
+	batch := &pgx.Batch{}
+	ticket.QueueInsert(batch, o.CreatedAt, tickets)
+	queueOrder(batch, o, key, promo)
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("store order: %w", err)
 	}
 	if tickets != nil {
 		if err := s.cfg.Issued(ctx, tx, o.Event, numbersOf(o.Items)); err != nil {
@@ -127,15 +133,9 @@ func (s *Service) insert(ctx context.Context, tx pgx.Tx, o *Order, key string, p
 		}
 	}
 	if promo != nil {
-		if err := usePromo(ctx, tx, promo.ID, 1); err != nil {
-			return err
-		}
+		return usePromo(ctx, tx, promo.ID, 1)
 	}
-	after := facts{State: o.State, Total: o.Total, Currency: o.Currency, Tickets: len(o.Items), Provider: o.Provider}
-	if err := s.note(ctx, tx, "order.create", o, nil, after); err != nil {
-		return err
-	}
-	return ticket.Take(ctx, tx, o.Event, placesOf(o.Items, 1))
+	return nil
 }
 
 func mapFull(what string, err error) error {
@@ -192,13 +192,12 @@ func (s *Service) newKey() (string, error) {
 	return base32.StdEncoding.EncodeToString(b[:]), nil
 }
 
-func insertOrder(ctx context.Context, tx pgx.Tx, o *Order, key string, promo *Promo) error {
+func queueOrder(batch *pgx.Batch, o *Order, key string, promo *Promo) {
 	hash := sha256.Sum256([]byte(key))
 	var promoID *int64
 	if promo != nil {
 		promoID = &promo.ID
 	}
-	batch := &pgx.Batch{}
 	batch.Queue(`
 		INSERT INTO customer_order (id, event_id, account_id, name, email, key_hash, state, total, currency, promo_id, provider,
 		                            hold_until, created_at, paid_at)
@@ -212,10 +211,6 @@ func insertOrder(ctx context.Context, tx pgx.Tx, o *Order, key string, promo *Pr
 			VALUES ($1, $2, $3::bigint, $4, $5, $6, $7, $8, $9::bigint)`,
 			o.ID, int16(it.No), int64(o.Event), int16(it.TypeNo), it.Price, it.Name, it.Email, given(it.Answers), pg.OrNull(int64(it.Number)))
 	}
-	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-		return fmt.Errorf("store order: %w", err)
-	}
-	return nil
 }
 
 // given are answers as they are stored.

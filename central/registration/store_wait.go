@@ -258,10 +258,10 @@ func (w *Waiters) offer(ctx context.Context, event syncproto.EventNo, key string
 			o.Currency = offer.Currency
 		}
 		o.Items = []Item{{No: 1, Type: key, TypeNo: offer.No, Price: offer.Price, Name: o.Name, Email: o.Email}}
-		if err := insertOrder(ctx, tx, &o, secret, nil); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, `UPDATE waiter SET state = 'offered', order_id = $2 WHERE id = $1`, at, id); err != nil {
+		batch := &pgx.Batch{}
+		queueOrder(batch, &o, secret, nil)
+		batch.Queue(`UPDATE waiter SET state = 'offered', order_id = $2 WHERE id = $1`, at, id)
+		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 			return err
 		}
 		err = s.cfg.Offered(ctx, tx, Offered{Event: event, Order: id, Key: secret, Name: o.Name, Email: o.Email, Until: o.HoldUntil})

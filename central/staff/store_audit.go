@@ -22,39 +22,63 @@ type Audit struct{ cfg Config }
 // what erasing a person's account is to remove; what their keys call a secret is left
 // out all the same, and what is too large is counted only.
 func (a *Audit) Write(ctx context.Context, tx pgx.Tx, e Entry) error {
-	if err := e.check(); err != nil {
-		return err
-	}
-	before, err := auditBody(e.Before)
+	args, err := a.row(&e)
 	if err != nil {
 		return err
 	}
-	after, err := auditBody(e.After)
-	if err != nil {
-		return err
-	}
-	origin := e.By.Origin.clean()
-	_, err = tx.Exec(ctx, `
-		INSERT INTO audit_log (at, actor_kind, actor_id, action, subject_kind, subject_id, event_id, before, after, address, user_agent)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-		a.cfg.Now(), e.By.Kind, pg.OrNull(e.By.ID), e.Action, e.SubjectKind, e.SubjectID, pg.OrNull(int64(e.Event)),
-		before, after, pg.OrNull(origin.Address), origin.UserAgent)
-	if err != nil {
+	if _, err := tx.Exec(ctx, insertAudit, args...); err != nil {
 		return fmt.Errorf("write audit log: %w", err)
 	}
 	return nil
 }
 
+const insertAudit = `
+	INSERT INTO audit_log (at, actor_kind, actor_id, action, subject_kind, subject_id, event_id, before, after, address, user_agent)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
+
+// row are the arguments of insertAudit.
+func (a *Audit) row(e *Entry) ([]any, error) {
+	if err := e.check(); err != nil {
+		return nil, err
+	}
+	before, err := auditBody(e.Before)
+	if err != nil {
+		return nil, err
+	}
+	after, err := auditBody(e.After)
+	if err != nil {
+		return nil, err
+	}
+	origin := e.By.Origin.clean()
+	return []any{
+		a.cfg.Now(), e.By.Kind, pg.OrNull(e.By.ID), e.Action, e.SubjectKind, e.SubjectID, pg.OrNull(int64(e.Event)),
+		before, after, pg.OrNull(origin.Address), origin.UserAgent,
+	}, nil
+}
+
 // Record is Write for a feature that knows nothing of this package: it declares an
 // interface of this one method. Who did it is taken from ctx, see [NewContext].
 func (a *Audit) Record(ctx context.Context, tx pgx.Tx, action, subjectKind, subjectID string, event syncproto.EventNo, before, after any) error {
+	return a.Write(ctx, tx, entryOf(ctx, action, subjectKind, subjectID, event, before, after))
+}
+
+// Queue is Record as a part of a batch of the transaction.
+func (a *Audit) Queue(ctx context.Context, batch *pgx.Batch, action, subjectKind, subjectID string, event syncproto.EventNo, before, after any) error {
+	e := entryOf(ctx, action, subjectKind, subjectID, event, before, after)
+	args, err := a.row(&e)
+	if err != nil {
+		return err
+	}
+	batch.Queue(insertAudit, args...)
+	return nil
+}
+
+func entryOf(ctx context.Context, action, subjectKind, subjectID string, event syncproto.EventNo, before, after any) Entry {
 	by := FromContext(ctx)
 	if by.Kind == "" {
 		by.Kind = KindVisitor
 	}
-	return a.Write(ctx, tx, Entry{
-		By: by, Action: action, SubjectKind: subjectKind, SubjectID: subjectID, Event: event, Before: before, After: after,
-	})
+	return Entry{By: by, Action: action, SubjectKind: subjectKind, SubjectID: subjectID, Event: event, Before: before, After: after}
 }
 
 // Search returns entries, the newest first. The next page begins before the last of

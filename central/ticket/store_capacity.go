@@ -2,6 +2,7 @@ package ticket
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -30,8 +31,8 @@ func (p Places) move(fromType syncproto.TypeNo, from syncproto.Status, toType sy
 }
 
 // takesPlace reports whether a ticket of a status counts against its type's quota:
-// it is paid, or may be, or only lacks an answer. A place of a cancelled or revoked ticket is free again. The
-// empty status is of no ticket.
+// it is paid, or may be, or only lacks an answer. A place of a cancelled or revoked
+// ticket is free again. The empty status is of no ticket.
 func takesPlace(s syncproto.Status) bool {
 	return s == syncproto.StatusPaid || s == syncproto.StatusUnpaid || s == syncproto.StatusIncomplete
 }
@@ -39,9 +40,10 @@ func takesPlace(s syncproto.Status) bool {
 // FullError means that a ticket type, or the whole event, has not as many places left
 // as were wanted.
 type FullError struct {
-	Key         string // of the ticket type; empty where it is the event that is full
-	Quota, Used int
-	Wanted      int
+	Key    string `json:"key"` // of the ticket type; empty where it is the event that is full
+	Quota  int    `json:"quota"`
+	Used   int    `json:"used"`
+	Wanted int    `json:"wanted"`
 }
 
 // Error implements error.
@@ -53,73 +55,50 @@ func (e *FullError) Error() string {
 		e.Key, e.Quota, e.Used, e.Wanted)
 }
 
-// capacityCheck is the constraint that stands behind the statement of Take.
-const capacityCheck = "capacity_within_quota"
+// The constraint that stands behind take_places, and how that says that there was no
+// place (SQLSTATE).
+const (
+	capacityCheck = "capacity_within_quota"
+	placesShort   = "GH001"
+)
 
 // Take changes how many places of an event's ticket types are taken, all of it or
 // nothing: the error is then a [*FullError]. It is the last thing that a
 // transaction does, and goes by ascending type and then to the event's own limit, so
-// that two never wait for each other and none holds these rows for long: it is sent
-// and answered at once, whatever there is of it.
+// that two never wait for each other and none holds these rows for long.
 func Take(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, places Places) error {
-	types := slices.DeleteFunc(slices.Sorted(maps.Keys(places)), func(t syncproto.TypeNo) bool { return places[t] == 0 })
-	if len(types) == 0 {
+	batch := &pgx.Batch{}
+	if QueueTake(batch, event, places); batch.Len() == 0 {
 		return nil
 	}
-	sum, batch, short := 0, &pgx.Batch{}, make([]int64, len(types))
-	for i, typ := range types {
-		sum += places[typ]
-		batch.Queue(`
-			UPDATE capacity
-			SET used = used + $3
-			WHERE event_id = $1::bigint AND type_no = $2 AND (quota IS NULL OR $3 < 0 OR used + $3 <= quota)`,
-			int64(event), int16(typ), places[typ]).Exec(counted(&short[i]))
-	}
-	var done int64
-	limit := FullError{Wanted: sum}
-	batch.Queue(`
-		UPDATE event_limit
-		SET used = used + $2
-		WHERE event_id = $1::bigint AND ($2 <= 0 OR used + $2 <= quota)`, int64(event), sum).Exec(counted(&done))
-	batch.Queue(`SELECT quota, used FROM event_limit WHERE event_id = $1::bigint`, int64(event)).Query(func(rows pgx.Rows) error {
-		return forEach(rows, []any{&limit.Quota, &limit.Used}, func() error { return nil })
-	})
-	err := tx.SendBatch(ctx, batch).Close()
-	err = pg.MapViolation(err, map[string]error{capacityCheck: errors.New("a quota would be exceeded")})
-	if err != nil {
+	if err := TakeError(tx.SendBatch(ctx, batch).Close()); err != nil {
 		return fmt.Errorf("take places of event %d: %w", event, err)
-	}
-	for i, typ := range types {
-		if short[i] == 0 {
-			return full(ctx, tx, event, typ, places[typ])
-		}
-	}
-	if limit.Quota > 0 && done == 0 {
-		return &limit
 	}
 	return nil
 }
 
-// counted stores how many rows a statement of a batch changed.
-func counted(n *int64) func(pgconn.CommandTag) error {
-	return func(tag pgconn.CommandTag) error {
-		*n = tag.RowsAffected()
-		return nil
+// QueueTake is Take as a part of a batch; [TakeError] says what became of it.
+func QueueTake(batch *pgx.Batch, event syncproto.EventNo, places Places) {
+	types := slices.DeleteFunc(slices.Sorted(maps.Keys(places)), func(t syncproto.TypeNo) bool { return places[t] == 0 })
+	if len(types) == 0 {
+		return
 	}
+	nos, counts := make([]int16, len(types)), make([]int32, len(types))
+	for i, typ := range types {
+		nos[i], counts[i] = int16(typ), int32(places[typ])
+	}
+	batch.Queue(`SELECT take_places($1::bigint::integer, $2, $3)`, int64(event), nos, counts)
 }
 
-// full says why there was no place.
-func full(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, typ syncproto.TypeNo, wanted int) error {
-	e := &FullError{Wanted: wanted}
-	err := tx.QueryRow(ctx, `
-		SELECT y.key, coalesce(c.quota, 0), c.used
-		FROM capacity c
-		JOIN ticket_type y ON y.event_id = c.event_id AND y.no = c.type_no
-		WHERE c.event_id = $1::bigint AND c.type_no = $2`, int64(event), int16(typ)).Scan(&e.Key, &e.Quota, &e.Used)
-	if err != nil {
-		return fmt.Errorf("read quota of ticket type %d: %w", typ, err)
+// TakeError is the error of a batch with places: a [*FullError] where there were none, and
+// any other as it is.
+func TakeError(err error) error {
+	var server *pgconn.PgError
+	full := &FullError{}
+	if errors.As(err, &server) && server.Code == placesShort && json.Unmarshal([]byte(server.Detail), full) == nil {
+		return full
 	}
-	return e
+	return pg.MapViolation(err, map[string]error{capacityCheck: errors.New("a quota would be exceeded")})
 }
 
 // LockAccount reads how much of a type's quota is taken, and keeps it so until the
@@ -155,8 +134,8 @@ func LockAccount(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, typ sy
 }
 
 // NextNumber is the first ticket number of an event that was never given out, to a
-// ticket, to a lease or to a process that makes tickets. Nobody else is given numbers of the event until the
-// transaction ends.
+// ticket, to a lease or to a process that makes tickets. Nobody else is given numbers of
+// the event until the transaction ends.
 func NextNumber(ctx context.Context, tx pgx.Tx, event syncproto.EventNo) (syncproto.TicketNo, error) {
 	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::int, $2::int)`, numberLock, int64(event)); err != nil {
 		return 0, fmt.Errorf("lock ticket numbers: %w", err)

@@ -168,6 +168,15 @@ func (i *Issuer) number(ctx context.Context, p *press, event syncproto.EventNo) 
 // statement: [Places] says which, and [Take] takes them.
 func Insert(ctx context.Context, tx pgx.Tx, at time.Time, tickets []Prepared) error {
 	batch := &pgx.Batch{}
+	QueueInsert(batch, at, tickets)
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("store tickets: %w", err)
+	}
+	return nil
+}
+
+// QueueInsert is Insert as a part of a batch.
+func QueueInsert(batch *pgx.Batch, at time.Time, tickets []Prepared) {
 	for i := range tickets {
 		t := &tickets[i]
 		f := &t.fields
@@ -178,10 +187,6 @@ func Insert(ctx context.Context, tx pgx.Tx, at time.Time, tickets []Prepared) er
 			int64(f.Event), int64(f.Ticket), t.ID, int16(f.Type), t.reference, t.Name, t.Email, t.Notes, string(t.Status), at.Truncate(time.Millisecond),
 			int16(f.Key), int16(f.Issue), f.NeedsRoster, unixOrNull(f.NotBefore), unixOrNull(f.NotAfter), t.hash[:])
 	}
-	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-		return fmt.Errorf("store tickets: %w", err)
-	}
-	return nil
 }
 
 // PlacesOf are the places that new tickets take.

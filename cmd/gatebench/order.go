@@ -30,7 +30,7 @@ const (
 // measureOrders takes tickets by central's API and asks a connected gate until it knows
 // them; and has many take one type at once, beside the statement that takes a place and
 // does nothing else.
-func measureOrders(ctx context.Context, b *bench) (_ []figure, err error) {
+func measureOrders(ctx context.Context, b *bench) ([]figure, error) {
 	v, err := b.venue(ctx)
 	if err != nil {
 		return nil, err
@@ -39,11 +39,33 @@ func measureOrders(ctx context.Context, b *bench) (_ []figure, err error) {
 	if err != nil {
 		return nil, err
 	}
-	tickets, err := v.codes(ctx, e, 1)
+	s := &sale{venue: v, of: e}
+	took, err := s.orderAndWait(ctx)
 	if err != nil {
 		return nil, err
 	}
-	a, err := v.enrol(ctx, e)
+	const name = "order at central's API to known at a connected gate, "
+	figures := []figure{
+		newFigure(name+"p50", millis(took.at(0.5)), "ms", reach{}),
+		newFigure(name+"p99", millis(took.at(0.99)), "ms", reach{valueMax: orderP99Max}),
+	}
+	rate, err := s.sell(ctx)
+	return append(figures, rate...), err
+}
+
+// sale is of the tickets of an event.
+type sale struct {
+	*venue
+	of *event
+}
+
+// orderAndWait orders one ticket after the other, and waits for each at a gate.
+func (s *sale) orderAndWait(ctx context.Context) (took samples, err error) {
+	tickets, err := s.codes(ctx, s.of, 1)
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.enrol(ctx, s.of)
 	if err != nil {
 		return nil, err
 	}
@@ -54,14 +76,13 @@ func measureOrders(ctx context.Context, b *bench) (_ []figure, err error) {
 	if _, err := a.firstDecision(ctx, tickets[0].code); err != nil {
 		return nil, err
 	}
-	b.progress.note("ordering")
-	var took samples
-	for range b.orders {
+	s.b.progress.note("ordering")
+	for range s.b.orders {
 		if !pause(ctx, revokeGap) {
 			return nil, ctx.Err()
 		}
 		start := time.Now()
-		code, err := v.register(ctx, e)
+		code, err := s.register(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -70,19 +91,13 @@ func measureOrders(ctx context.Context, b *bench) (_ []figure, err error) {
 		}
 		took = append(took, time.Since(start))
 	}
-	const name = "order at central's API to known at a connected gate, "
-	figures := []figure{
-		newFigure(name+"p50", millis(took.at(0.5)), "ms", reach{}),
-		newFigure(name+"p99", millis(took.at(0.99)), "ms", reach{valueMax: orderP99Max}),
-	}
-	rate, err := v.sell(ctx, e)
-	return append(figures, rate...), err
+	return took, nil
 }
 
 // register takes a free ticket by the API and returns its code.
-func (v *venue) register(ctx context.Context, e *event) (string, error) {
-	body := fmt.Appendf(nil, `{"event_id": %d, "ticket_type": "day", "name": "Ada", "email": "ada@example.org"}`, e.no)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, v.central.url+"/api/v1/attendees/register", bytes.NewReader(body))
+func (s *sale) register(ctx context.Context) (string, error) {
+	body := fmt.Appendf(nil, `{"event_id": %d, "ticket_type": "day", "name": "Ada", "email": "ada@example.org"}`, s.of.no)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.central.url+"/api/v1/attendees/register", bytes.NewReader(body))
 	if err != nil {
 		return "", err
 	}
@@ -128,28 +143,28 @@ func (a *appliance) known(ctx context.Context, code []byte) error {
 }
 
 // sell measures registrations for one type that everybody wants.
-func (v *venue) sell(ctx context.Context, e *event) ([]figure, error) {
-	v.b.progress.note("selling")
-	features, err := central.Open(ctx, central.Config{DatabaseURL: v.url, Logger: slog.New(slog.DiscardHandler)})
+func (s *sale) sell(ctx context.Context) ([]figure, error) {
+	s.b.progress.note("selling")
+	features, err := central.Open(ctx, central.Config{DatabaseURL: s.url, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err
 	}
 	defer features.Close()
 	for _, statement := range []string{
-		`UPDATE ticket_type SET quota = 1000000000 WHERE event_id = ` + e.id(), // a row that everybody waits for
+		`UPDATE ticket_type SET quota = 1000000000 WHERE event_id = ` + s.of.id(), // a row that everybody waits for
 		`CREATE TABLE bare (used integer NOT NULL, quota integer NOT NULL) WITH (fillfactor = 10)`,
 		`INSERT INTO bare VALUES (0, 1000000000)`,
 	} {
-		if _, err := v.pool.Exec(ctx, statement); err != nil {
+		if _, err := s.pool.Exec(ctx, statement); err != nil {
 			return nil, fmt.Errorf("prepare sale: %w", err)
 		}
 	}
-	callers := int(v.pool.Config().MaxConns)
-	floor, err := v.pgbench(ctx, callers, `UPDATE bare SET used = used + 1 WHERE used < quota;`)
+	callers := int(s.pool.Config().MaxConns)
+	floor, err := s.pgbench(ctx, callers, `UPDATE bare SET used = used + 1 WHERE used < quota;`)
 	if err != nil {
 		return nil, err
 	}
-	ours, err := v.sellAll(ctx, features, e, callers)
+	ours, err := s.sellAll(ctx, features, callers)
 	if err != nil {
 		return nil, err
 	}
@@ -160,15 +175,15 @@ func (v *venue) sell(ctx context.Context, e *event) ([]figure, error) {
 }
 
 // sellAll has callers register until the time is over, and says how many did in a second.
-func (v *venue) sellAll(ctx context.Context, features *central.Central, e *event, callers int) (float64, error) {
+func (s *sale) sellAll(ctx context.Context, features *central.Central, callers int) (float64, error) {
 	var done atomic.Int64
 	var wg sync.WaitGroup
 	failed := make(chan error, callers)
 	began := time.Now()
 	for range callers {
 		wg.Go(func() {
-			for time.Since(began) < v.b.sellFor {
-				_, err := features.Registration.Register(ctx, registration.Request{Event: e.no, Type: "day", Name: "Ada", Email: "ada@example.org"})
+			for time.Since(began) < s.b.sellFor {
+				_, err := features.Registration.Register(ctx, registration.Request{Event: s.of.no, Type: "day", Name: "Ada", Email: "ada@example.org"})
 				if err != nil {
 					failed <- err
 					return
@@ -183,13 +198,13 @@ func (v *venue) sellAll(ctx context.Context, features *central.Central, e *event
 }
 
 // pgbench says how often in a second a statement is done by so many at once.
-func (v *venue) pgbench(ctx context.Context, clients int, statement string) (float64, error) {
-	script := filepath.Join(v.dir, "bare.sql")
+func (s *sale) pgbench(ctx context.Context, clients int, statement string) (float64, error) {
+	script := filepath.Join(s.dir, "bare.sql")
 	if err := os.WriteFile(script, []byte(statement+"\n"), 0o600); err != nil {
 		return 0, fmt.Errorf("write script for pgbench: %w", err)
 	}
-	out, err := output(ctx, v.pg.Program("pgbench"), "--no-vacuum", "--protocol=prepared", "--client", strconv.Itoa(clients), "--jobs", "2",
-		"--time", strconv.Itoa(int(v.b.sellFor.Seconds())), "--file", script, v.url)
+	out, err := output(ctx, s.pg.Program("pgbench"), "--no-vacuum", "--protocol=prepared", "--client", strconv.Itoa(clients), "--jobs", "2",
+		"--time", strconv.Itoa(int(s.b.sellFor.Seconds())), "--file", script, s.url)
 	if err != nil {
 		return 0, err
 	}

@@ -67,6 +67,38 @@ CREATE TRIGGER event_limit_set AFTER INSERT OR UPDATE ON event FOR EACH ROW EXEC
 CREATE TRIGGER event_limit_set AFTER UPDATE ON venue FOR EACH ROW EXECUTE FUNCTION event_limit_of_venue();
 SELECT set_event_limit(id) FROM event;
 
+-- take_places changes how many places of an event's types are taken, all of it or nothing:
+-- types ascending, then the event's limit. GH001 says what was full.
+-- +goose StatementBegin
+CREATE FUNCTION take_places(of_event integer, types smallint[], counts integer[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  total integer := 0;
+  short json;
+BEGIN
+  FOR i IN 1..coalesce(cardinality(types), 0) LOOP
+    UPDATE capacity SET used = used + counts[i]
+    WHERE event_id = of_event AND type_no = types[i] AND (quota IS NULL OR counts[i] < 0 OR used + counts[i] <= quota);
+    IF NOT FOUND THEN
+      SELECT json_build_object('key', y.key, 'quota', coalesce(c.quota, 0), 'used', c.used, 'wanted', counts[i]) INTO STRICT short
+      FROM capacity c
+      JOIN ticket_type y ON y.event_id = c.event_id AND y.no = c.type_no
+      WHERE c.event_id = of_event AND c.type_no = types[i];
+      RAISE EXCEPTION 'there are not as many places left' USING ERRCODE = 'GH001', DETAIL = short::text;
+    END IF;
+    total := total + counts[i];
+  END LOOP;
+  UPDATE event_limit SET used = used + total
+  WHERE event_id = of_event AND (total <= 0 OR used + total <= quota);
+  IF NOT FOUND THEN
+    SELECT json_build_object('quota', quota, 'used', used, 'wanted', total) INTO short
+    FROM event_limit WHERE event_id = of_event;
+    IF short IS NOT NULL THEN
+      RAISE EXCEPTION 'there are not as many places left' USING ERRCODE = 'GH001', DETAIL = short::text;
+    END IF;
+  END IF;
+END $$;
+-- +goose StatementEnd
+
 -- promo_code (registration): a word that makes tickets of some types cheaper, or that
 -- alone makes them available (access). used counts the orders that hold or held it and
 -- were not given up.
@@ -216,7 +248,7 @@ CREATE INDEX waiter_line ON waiter (event_id, type_no, id) WHERE state = 'waitin
 DROP TABLE waiter, refund, payment_message, payment, order_item, customer_order, question, promo_code;
 DROP TRIGGER event_limit_set ON event;
 DROP TRIGGER event_limit_set ON venue;
-DROP FUNCTION event_limit_of_event, event_limit_of_venue, set_event_limit;
+DROP FUNCTION take_places, event_limit_of_event, event_limit_of_venue, set_event_limit;
 DROP TABLE event_limit;
 UPDATE ticket SET status = 'unpaid' WHERE status = 'incomplete';
 ALTER TABLE ticket DROP CONSTRAINT ticket_status_check;
