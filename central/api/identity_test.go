@@ -40,7 +40,7 @@ func (p *postbox) add(kind string, m staff.Mail) error {
 }
 
 // last is the newest letter.
-func (p *postbox) last(t *testing.T, kind, to string) letter {
+func (p *postbox) last(t testing.TB, kind, to string) letter {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -93,15 +93,27 @@ func (w *Waiters) Join(ctx context.Context, r Request) (Waiter, error) {
 	if err != nil {
 		return Waiter{}, fmt.Errorf("join wait list: %w", err)
 	}
-	err = s.cfg.Pool.QueryRow(ctx, `
-		INSERT INTO waiter (public_id, event_id, type_no, account_id, name, email, state, created_at)
-		VALUES ($1, $2::bigint, $3, $4, $5, $6, 'waiting', $7)
-		ON CONFLICT (event_id, type_no, lower(email)) WHERE state = 'waiting' DO UPDATE SET email = waiter.email
-		RETURNING public_id`, id, int64(r.Event), int16(offer.No), pg.OrNull(r.Account), r.Name, r.Email, s.cfg.Now()).Scan(&id)
-	if err != nil {
+	if id, err = w.insert(ctx, id, offer.No, &r); err != nil {
 		return Waiter{}, fmt.Errorf("join wait list: %w", err)
 	}
 	return w.Get(ctx, id)
+}
+
+// insert puts somebody on a wait list and returns the id of their place: the one of
+// before where they have one.
+func (w *Waiters) insert(ctx context.Context, id uuid.UUID, typ syncproto.TypeNo, r *Request) (place uuid.UUID, err error) {
+	err = pg.InTx(ctx, w.s.cfg.Pool, func(tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, `
+			INSERT INTO waiter (public_id, event_id, type_no, account_id, name, email, state, created_at)
+			VALUES ($1, $2::bigint, $3, $4, $5, $6, 'waiting', $7)
+			ON CONFLICT (event_id, type_no, lower(email)) WHERE state = 'waiting' DO UPDATE SET email = waiter.email
+			RETURNING public_id`, id, int64(r.Event), int16(typ), pg.OrNull(r.Account), r.Name, r.Email, w.s.cfg.Now()).Scan(&place)
+		if err != nil || place != id {
+			return err
+		}
+		return w.s.cfg.Audit.Record(ctx, tx, "waiter.join", "waiter", id.String(), r.Event, nil, map[string]string{"ticket_type": r.Type})
+	})
+	return place, err
 }
 
 // left reports whether a ticket of a type could be had.
@@ -138,12 +150,20 @@ func (w *Waiters) Get(ctx context.Context, id uuid.UUID) (Waiter, error) {
 // Leave takes somebody off a wait list; ErrState for who has an offer, which is an order
 // that can be cancelled.
 func (w *Waiters) Leave(ctx context.Context, id uuid.UUID) error {
-	done, err := w.s.cfg.Pool.Exec(ctx, `UPDATE waiter SET state = 'left' WHERE public_id = $1 AND state = 'waiting'`, id)
-	if err != nil {
-		return fmt.Errorf("leave wait list: %w", err)
-	}
-	if done.RowsAffected() == 1 {
+	err := pg.InTx(ctx, w.s.cfg.Pool, func(tx pgx.Tx) error {
+		var event syncproto.EventNo
+		err := tx.QueryRow(ctx, `
+			UPDATE waiter SET state = 'left' WHERE public_id = $1 AND state = 'waiting' RETURNING event_id`, id).Scan(&event)
+		if err != nil {
+			return err
+		}
+		return w.s.cfg.Audit.Record(ctx, tx, "waiter.leave", "waiter", id.String(), event, nil, nil)
+	})
+	if err == nil {
 		return nil
+	}
+	if !errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("leave wait list: %w", err)
 	}
 	at, err := w.Get(ctx, id)
 	if err == nil && at.State == HasBeen {
