@@ -136,19 +136,19 @@ func (c *Central) build(ctx context.Context, cfg Config, p *parts) (err error) {
 	if err := pg.Migrate(ctx, cfg.DatabaseURL, migrations.Central(), cfg.Logger); err != nil {
 		return err
 	}
-	if c.Keys, err = fleet.NewKeys(p.keys); err != nil {
-		return err
-	}
-	if err := c.Keys.Prepare(ctx); err != nil {
-		return err
-	}
 	if c.Staff, err = staff.New(p.staff); err != nil {
 		return err
 	}
 	if err := c.Staff.Prepare(ctx); err != nil {
 		return err
 	}
-	p.programme.Audit = c.Staff.Audit
+	p.keys.Audit, p.programme.Audit, p.fleet.Audit, p.tickets.Audit = c.Staff.Audit, c.Staff.Audit, c.Staff.Audit, c.Staff.Audit
+	if c.Keys, err = fleet.NewKeys(p.keys); err != nil {
+		return err
+	}
+	if err := c.Keys.Prepare(ctx); err != nil {
+		return err
+	}
 	if c.Programme, err = programme.New(p.programme); err != nil {
 		return err
 	}

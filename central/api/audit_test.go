@@ -203,8 +203,10 @@ func (l *logbook) accounts() map[string]func() deed {
 		"createUser": func() deed {
 			return deed{by: l.boss, method: "POST", path: "/users", body: map[string]any{"email": "made@example.com", "role": "attendee"}}
 		},
-		"eraseUser":   func() deed { return deed{by: l.boss, method: "DELETE", path: user("")} },
-		"setUserRole": func() deed { return deed{by: l.boss, method: "PUT", path: user("/role"), body: map[string]any{"role": "admin"}} },
+		"eraseUser": func() deed { return deed{by: l.boss, method: "DELETE", path: user("")} },
+		"setUserRole": func() deed {
+			return deed{by: l.boss, method: "PUT", path: user("/role"), body: map[string]any{"role": "admin"}}
+		},
 		"disableUser": func() deed { return deed{by: l.boss, method: "POST", path: user("/disable")} },
 		"enableUser": func() deed {
 			at := user("")
@@ -237,7 +239,9 @@ func (l *logbook) factor(c client) deed {
 
 func (l *logbook) events() map[string]func() deed {
 	fair := func() string { _, path := l.fair(l.boss); return path }
-	draft := func() string { return fmt.Sprint("/events/", l.boss.do("POST", "/events", map[string]any{"title": "Draft"}).made()) }
+	draft := func() string {
+		return fmt.Sprint("/events/", l.boss.do("POST", "/events", map[string]any{"title": "Draft"}).made())
+	}
 	session := func() string {
 		_, stage, _ := l.hall(l.boss)
 		return fmt.Sprint("/sessions/", l.boss.do("POST", fair()+"/sessions", talk("Talk", stage, "18:00", "19:00")).made())
@@ -290,7 +294,9 @@ func (l *logbook) catalogue() map[string]func() deed {
 		venue, _, _ := l.hall(l.boss)
 		return deed{by: l.boss, method: "POST", path: fmt.Sprintf("/venues/%d/stages", venue), body: map[string]any{"name": "Tent"}}
 	}
-	out["updateStage"] = func() deed { return deed{by: l.boss, method: "PUT", path: stage(), body: map[string]any{"name": "Tent"}} }
+	out["updateStage"] = func() deed {
+		return deed{by: l.boss, method: "PUT", path: stage(), body: map[string]any{"name": "Tent"}}
+	}
 	out["deleteStage"] = func() deed { return deed{by: l.boss, method: "DELETE", path: stage()} }
 	return out
 }

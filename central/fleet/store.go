@@ -32,10 +32,26 @@ type Config struct {
 	// Watermark is the last entry that central holds of a device's newest journal,
 	// zero where it holds none. Defaults to none.
 	Watermark func(ctx context.Context, tx pgx.Tx, device uuid.UUID) (syncproto.Ref, error)
+	// Audit is told of every write, in its transaction. Defaults to nothing.
+	Audit Audit
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
 	// Rand gives tokens and ids. Defaults to crypto/rand.
 	Rand io.Reader
+}
+
+// Audit is told of every write within its transaction; its error undoes the write.
+type Audit interface {
+	// Record hears what was done to a subject, and how that was before and after, as
+	// encoding/json writes it; nil for what was not there.
+	Record(ctx context.Context, tx pgx.Tx, action, kind, id string, event syncproto.EventNo, before, after any) error
+}
+
+// silent is an Audit that nobody reads.
+type silent struct{}
+
+func (silent) Record(context.Context, pgx.Tx, string, string, string, syncproto.EventNo, any, any) error {
+	return nil
 }
 
 // Service keeps the gates. It is safe for concurrent use.
@@ -52,6 +68,9 @@ func New(cfg Config) (*Service, error) {
 func (cfg Config) withDefaults() Config {
 	if cfg.Watermark == nil {
 		cfg.Watermark = func(context.Context, pgx.Tx, uuid.UUID) (syncproto.Ref, error) { return syncproto.Ref{}, nil }
+	}
+	if cfg.Audit == nil {
+		cfg.Audit = silent{}
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -55,9 +56,16 @@ func (s *Service) NewToken(ctx context.Context, event syncproto.EventNo, name st
 		URL:    ring.url,
 	}
 	now := s.cfg.Now()
-	_, err = s.cfg.Pool.Exec(ctx, `
-		INSERT INTO enrol_token (token_hash, event_id, gate_name, created_at, expires_at)
-		VALUES ($1, $2, $3, $4, $5)`, hashToken(token.Secret), int64(event), name, now, now.Add(validFor))
+	err = pg.InTx(ctx, s.cfg.Pool, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `
+			INSERT INTO enrol_token (token_hash, event_id, gate_name, created_at, expires_at)
+			VALUES ($1, $2, $3, $4, $5)`, hashToken(token.Secret), int64(event), name, now, now.Add(validFor))
+		if err != nil {
+			return err
+		}
+		return s.cfg.Audit.Record(ctx, tx, "gate.invite", "event", strconv.FormatUint(uint64(event), 10), event, nil,
+			map[string]any{"name": name, "until": now.Add(validFor)})
+	})
 	if err != nil {
 		return syncproto.EnrolToken{}, fmt.Errorf("store token: %w", err)
 	}
@@ -143,7 +151,10 @@ func (s *Service) redeem(ctx context.Context, tx pgx.Tx, req syncproto.EnrolRequ
 		return Device{}, err
 	}
 	_, err = tx.Exec(ctx, `UPDATE enrol_token SET device_id = $2 WHERE token_hash = $1`, hashToken(req.Token), d.ID)
-	return d, err
+	if err != nil {
+		return Device{}, err
+	}
+	return d, s.cfg.Audit.Record(ctx, tx, "gate.enrol", "gate", d.ID.String(), d.Event, nil, map[string]string{"name": d.Name, "app": d.App})
 }
 
 // redeemAgain answers for a token that was used: its reply may have been lost.

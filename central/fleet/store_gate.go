@@ -209,10 +209,21 @@ func updateSession(ctx context.Context, tx pgx.Tx, d Device) error {
 // Quarantine puts a device whose journal forks in quarantine; reason is a sentence
 // that says how that was seen. Doing it again changes nothing.
 func (s *Service) Quarantine(ctx context.Context, id uuid.UUID, reason string) error {
-	_, err := s.cfg.Pool.Exec(ctx, `
-		UPDATE gate
-		SET quarantined_at = $2, quarantine_reason = $3
-		WHERE device_id = $1 AND quarantined_at IS NULL`, id, s.cfg.Now(), reason)
+	err := pg.InTx(ctx, s.cfg.Pool, func(tx pgx.Tx) error {
+		d := Device{ID: id}
+		err := tx.QueryRow(ctx, `
+			UPDATE gate
+			SET quarantined_at = $2, quarantine_reason = $3
+			WHERE device_id = $1 AND quarantined_at IS NULL
+			RETURNING event_id, name`, id, s.cfg.Now(), reason).Scan(&d.Event, &d.Name)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return note(ctx, s.cfg.Audit, tx, "gate.quarantine", &d, reason)
+	})
 	if err != nil {
 		return fmt.Errorf("quarantine device: %w", err)
 	}

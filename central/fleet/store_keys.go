@@ -29,6 +29,8 @@ const firstKey syncproto.KeyID = 1
 type KeysConfig struct {
 	// Pool is the database. Required.
 	Pool *pgxpool.Pool
+	// Audit is told of every write, in its transaction. Defaults to nothing.
+	Audit Audit
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
 	// Rand gives keys. Defaults to crypto/rand.
@@ -52,6 +54,9 @@ func NewKeys(cfg KeysConfig) (*Keys, error) {
 	}
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Reader
+	}
+	if cfg.Audit == nil {
+		cfg.Audit = silent{}
 	}
 	return &Keys{cfg: cfg}, nil
 }
@@ -189,7 +194,10 @@ func (k *Keys) Rotate(ctx context.Context, purpose syncproto.KeyPurpose) (syncpr
 				return err
 			}
 		}
-		return insertKey(ctx, tx, next)
+		if err := insertKey(ctx, tx, next); err != nil {
+			return err
+		}
+		return k.cfg.Audit.Record(ctx, tx, "key.rotate", "signing_key", fmt.Sprintf("%s %d", purpose, next.ID), 0, nil, nil)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("rotate %s key: %w", purpose, err)

@@ -96,12 +96,20 @@ func (s *Service) Revoke(ctx context.Context, event syncproto.EventNo, which Whi
 		if done = err == nil && !d.Revoked(); !done {
 			return err
 		}
-		return s.revokeDevice(ctx, tx, d.ID, reason)
+		if err := s.revokeDevice(ctx, tx, d.ID, reason); err != nil {
+			return err
+		}
+		return note(ctx, s.cfg.Audit, tx, "gate.revoke", &d, reason)
 	})
 	if err != nil {
 		return false, fmt.Errorf("revoke gate: %w", err)
 	}
 	return done, nil
+}
+
+// note tells the audit what was done to a gate, and why.
+func note(ctx context.Context, audit Audit, tx pgx.Tx, action string, d *Device, reason string) error {
+	return audit.Record(ctx, tx, action, "gate", d.ID.String(), d.Event, nil, map[string]string{"name": d.Name, "reason": reason})
 }
 
 func (s *Service) revokeDevice(ctx context.Context, tx pgx.Tx, id uuid.UUID, reason string) error {
@@ -148,7 +156,10 @@ func (s *Service) Release(ctx context.Context, event syncproto.EventNo, which Wh
 			UPDATE gate
 			SET quarantined_at = NULL, released_at = $2, release_reason = $3
 			WHERE device_id = $1`, out.ID, s.cfg.Now(), reason)
-		return err
+		if err != nil {
+			return err
+		}
+		return note(ctx, s.cfg.Audit, tx, "gate.release", &out, reason)
 	})
 	if err != nil {
 		return Device{}, fmt.Errorf("release gate: %w", err)

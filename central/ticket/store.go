@@ -42,8 +42,25 @@ type Config struct {
 	Programme Programme
 	// Keys signs. Required.
 	Keys Keys
+	// Audit is told of what is done to tickets beside orders, in its transaction.
+	// Defaults to nothing.
+	Audit Audit
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
+}
+
+// Audit is told of every write within its transaction; its error undoes the write.
+type Audit interface {
+	// Record hears what was done to a subject, and how that was before and after, as
+	// encoding/json writes it; nil for what was not there.
+	Record(ctx context.Context, tx pgx.Tx, action, kind, id string, event syncproto.EventNo, before, after any) error
+}
+
+// silent is an Audit that nobody reads.
+type silent struct{}
+
+func (silent) Record(context.Context, pgx.Tx, string, string, string, syncproto.EventNo, any, any) error {
+	return nil
 }
 
 // Service keeps tickets. It is safe for concurrent use.
@@ -53,6 +70,9 @@ type Service struct{ cfg Config }
 func New(cfg Config) (*Service, error) {
 	if cfg.Pool == nil || cfg.Programme == nil || cfg.Keys == nil {
 		return nil, errors.New("new ticket service: a pool, the programme and keys are required")
+	}
+	if cfg.Audit == nil {
+		cfg.Audit = silent{}
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -155,6 +175,11 @@ func (s *Service) Revoke(ctx context.Context, event syncproto.EventNo, reference
 		if err != nil {
 			return fmt.Errorf("revoke ticket: %w", err)
 		}
+		err = s.cfg.Audit.Record(ctx, tx, "ticket.revoke", "ticket", t.id.String(), event,
+			map[string]any{"status": t.status}, map[string]any{"status": syncproto.StatusRevoked, "reason": reason})
+		if err != nil {
+			return err
+		}
 		places := Places{}
 		places.move(t.typeNo, t.status, 0, "")
 		return Take(ctx, tx, event, places)
@@ -186,7 +211,10 @@ func (s *Service) Reissue(ctx context.Context, event syncproto.EventNo, referenc
 		if code, hash, err = signer.code(fields); err != nil {
 			return err
 		}
-		return updateCode(ctx, tx, fields, hash)
+		if err := updateCode(ctx, tx, fields, hash); err != nil {
+			return err
+		}
+		return s.cfg.Audit.Record(ctx, tx, "ticket.reissue", "ticket", t.id.String(), event, nil, map[string]any{"issue": fields.Issue})
 	})
 	if err != nil {
 		return "", fmt.Errorf("reissue code: %w", err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,7 +42,11 @@ type Import struct {
 }
 
 // Imported is what an import did.
-type Imported struct{ Added, Updated, Unchanged int }
+type Imported struct {
+	Added     int `json:"added"`
+	Updated   int `json:"updated"`
+	Unchanged int `json:"unchanged"`
+}
 
 // Import brings in a file of tickets, all of it or nothing. Bad rows are
 // reported in a [*FileError], a quota that is too small in a [*FullError]. Tickets that the file does not name stay as they
@@ -66,7 +71,7 @@ func (s *Service) Import(ctx context.Context, req Import) (Imported, error) {
 	if err != nil {
 		return Imported{}, err
 	}
-	im := &importer{req: req, rules: &rules, signer: signer, sheet: sheet, types: types, now: s.now()}
+	im := &importer{audit: s.cfg.Audit, req: req, rules: &rules, signer: signer, sheet: sheet, types: types, now: s.now()}
 	err = pg.InTx(ctx, s.cfg.Pool, func(tx pgx.Tx) error { return im.run(ctx, tx) })
 	if bad := (*FileError)(nil); errors.As(err, &bad) {
 		return Imported{}, bad
@@ -82,6 +87,7 @@ func (s *Service) Import(ctx context.Context, req Import) (Imported, error) {
 
 // importer is one import in its transaction.
 type importer struct {
+	audit  Audit
 	req    Import
 	rules  *syncproto.Rules
 	signer *signer
@@ -124,6 +130,11 @@ func (im *importer) run(ctx context.Context, tx pgx.Tx) error {
 	}
 	if err := im.add(ctx, tx, fresh, next); err != nil {
 		return err
+	}
+	if im.done.Added+im.done.Updated > 0 {
+		if err := im.audit.Record(ctx, tx, "ticket.import", "event", strconv.FormatUint(uint64(im.req.Event), 10), im.req.Event, nil, im.done); err != nil {
+			return err
+		}
 	}
 	return Take(ctx, tx, im.req.Event, im.places)
 }

@@ -42,7 +42,7 @@ gate enrol needs --central.`,
 		Args:    arguments(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), &w, func(s *session) error {
-				token, err := s.Fleet.NewToken(c.Context(), event.no(), name, valid)
+				token, err := s.Fleet.NewToken(acting(c.Context()), event.no(), name, valid)
 				if err != nil {
 					return err
 				}
@@ -83,7 +83,7 @@ that door.`,
 				return err
 			}
 			return a.with(c.Context(), &w, func(s *session) error {
-				if _, err := s.Fleet.Revoke(c.Context(), event.no(), which, reason); err != nil {
+				if _, err := s.Fleet.Revoke(acting(c.Context()), event.no(), which, reason); err != nil {
 					return err
 				}
 				a.publish(c.Context(), s, event.no())
@@ -121,7 +121,7 @@ it off first. A release that was broken off is finished by giving it again.`,
 				return err
 			}
 			return a.with(c.Context(), &w, func(s *session) error {
-				entries, err := s.Release(c.Context(), event.no(), which, reason)
+				entries, err := s.Release(acting(c.Context()), event.no(), which, reason)
 				if err != nil {
 					return err
 				}

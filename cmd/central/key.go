@@ -43,7 +43,7 @@ heard of it; the key before it stays valid for a day.`,
 				return misused("--purpose %q: it must be ticket or online", purpose)
 			}
 			return a.with(c.Context(), &w, func(s *session) error {
-				id, err := s.Keys.Rotate(c.Context(), chosen)
+				id, err := s.Keys.Rotate(acting(c.Context()), chosen)
 				if err != nil {
 					return err
 				}

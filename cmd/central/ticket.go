@@ -56,7 +56,7 @@ gates sold; such a ticket can be changed with --update like any other.`,
 			return a.source(args[0], func(f *os.File) error {
 				return a.with(c.Context(), &w, func(s *session) error {
 					bar := a.progress()
-					done, err := s.Tickets.Import(c.Context(), ticket.Import{
+					done, err := s.Tickets.Import(acting(c.Context()), ticket.Import{
 						Event: event.no(), Source: f, Update: update, Progress: bar.set,
 					})
 					bar.end()
@@ -202,7 +202,7 @@ func ticketRevokeCommand(a *app) *cobra.Command {
 		Args:    arguments(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), &w, func(s *session) error {
-				if err := s.Tickets.Revoke(c.Context(), event.no(), reference, reason); err != nil {
+				if err := s.Tickets.Revoke(acting(c.Context()), event.no(), reference, reason); err != nil {
 					return err
 				}
 				a.publish(c.Context(), s, event.no())
@@ -232,7 +232,7 @@ func ticketReissueCommand(a *app) *cobra.Command {
 		Args:    arguments(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), &w, func(s *session) error {
-				code, err := s.Tickets.Reissue(c.Context(), event.no(), reference)
+				code, err := s.Tickets.Reissue(acting(c.Context()), event.no(), reference)
 				if err != nil {
 					return err
 				}
