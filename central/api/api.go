@@ -113,7 +113,7 @@ const BodyBytesMax = 512 << 10
 // Mount puts the API on e.
 func (s *Server) Mount(e *echo.Echo) {
 	g := e.Group(Prefix, cors(s.cfg.AllowOrigins), s.compress, envelope(s.cfg.Logger, translate), bodyLimit,
-		s.authenticate, s.limit, s.authorise, depthLimit, s.operations.validate, s.once)
+		s.authenticate, s.limit, s.authorise, jsonLimit, s.operations.validate, s.once)
 	RegisterHandlers(g, NewStrictHandler(s.handlers(), nil))
 	g.GET("/openapi.json", func(c echo.Context) error {
 		return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, s.document)

@@ -71,9 +71,9 @@ func cors(origins []string) echo.MiddlewareFunc {
 	})
 }
 
-// depthLimit refuses JSON that is nested so deep that reading it costs more than it is
-// worth to anybody.
-func depthLimit(next echo.HandlerFunc) echo.HandlerFunc {
+// jsonLimit refuses JSON that is nested so deep that reading it costs more than it is
+// worth to anybody, and a NUL in a text.
+func jsonLimit(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		req := c.Request()
 		if req.Body == nil || req.Body == http.NoBody || !strings.Contains(req.Header.Get(echo.HeaderContentType), "json") {
@@ -83,32 +83,38 @@ func depthLimit(next echo.HandlerFunc) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		if depth(body) > DepthMax {
-			return refuse(http.StatusBadRequest, CodeBadRequest, "The request is not as it should be.").
-				field("body", fmt.Sprintf("is nested deeper than %d", DepthMax))
+		depth, nul := scan(body)
+		r := refuse(http.StatusBadRequest, CodeBadRequest, "The request is not as it should be.")
+		switch {
+		case depth > DepthMax:
+			return r.field("body", fmt.Sprintf("is nested deeper than %d", DepthMax))
+		case nul:
+			return r.field("body", "has a NUL, which is no text")
 		}
 		req.Body = io.NopCloser(bytes.NewReader(body))
 		return next(c)
 	}
 }
 
-// depth is how deep the arrays and objects of a JSON text are nested.
-func depth(body []byte) int {
-	now, most := 0, 0
+// scan says how deep the arrays and objects of a JSON text are nested, and whether one of
+// its strings has a NUL, which the database does not store.
+func scan(body []byte) (depth int, nul bool) {
+	now := 0
 	for i := 0; i < len(body); i++ {
 		switch body[i] {
 		case '{', '[':
 			now++
-			most = max(most, now)
+			depth = max(depth, now)
 		case '}', ']':
 			now--
 		case '"':
 			for i++; i < len(body) && body[i] != '"'; i++ {
 				if body[i] == '\\' {
 					i++
+					nul = nul || bytes.HasPrefix(body[i:min(i+5, len(body))], []byte("u0000"))
 				}
 			}
 		}
 	}
-	return most
+	return depth, nul
 }

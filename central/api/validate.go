@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -77,6 +78,9 @@ func (o operations) validate(next echo.HandlerFunc) echo.HandlerFunc {
 		for i, name := range c.ParamNames() {
 			params[name] = c.ParamValues()[i]
 		}
+		if err := storable(c, params); err != nil {
+			return err
+		}
 		err := openapi3filter.ValidateRequest(c.Request().Context(), &openapi3filter.RequestValidationInput{
 			Request: c.Request(), PathParams: params, Route: route,
 			Options: &openapi3filter.Options{MultiError: true, AuthenticationFunc: openapi3filter.NoopAuthenticationFunc},
@@ -86,6 +90,27 @@ func (o operations) validate(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		return next(c)
 	}
+}
+
+// storable refuses parameters with what no text of the database has, and no text of a
+// person either: a NUL, or bytes that are no UTF-8.
+func storable(c echo.Context, params map[string]string) error {
+	bad := func(text string) bool { return !utf8.ValidString(text) || strings.ContainsRune(text, 0) }
+	r := refuse(http.StatusBadRequest, CodeBadRequest, "The request is not as it should be.")
+	for name, text := range params {
+		if bad(text) {
+			r.add(name, "is no text")
+		}
+	}
+	for name, texts := range c.QueryParams() {
+		if !bad(name) && slices.ContainsFunc(texts, bad) && len(r.Fields) < fieldsMax {
+			r.add(name, "is no text")
+		}
+	}
+	if len(r.Fields) > 0 {
+		return r
+	}
+	return nil
 }
 
 // invalidRequest says in the caller's words what a request lacks.
