@@ -166,11 +166,11 @@ func TestTicketTypesOfAnEvent(t *testing.T) {
 	boss.do("DELETE", path, nil, "If-Match", changed.Header.Get("ETag")).ok(200, "")
 	require.Len(t, w.touched, 3)
 	boss.do("DELETE", path, nil).refused(404, api.CodeNotFound)
-	boss.do("DELETE", types+"/%00", nil).refused(404, api.CodeNotFound)
+	boss.do("DELETE", types+"/%00", nil).refused(400, api.CodeBadRequest)
 
 	w.anybody().do("POST", "/attendees/register", wants(id, "day")).ok(201, "")
 	boss.do("DELETE", types+"/day", nil).refused(409, api.CodeInUse)
-	w.anybody().do("POST", "/attendees/register", wants(id, "\x00")).refused(422, api.CodeInvalid)
+	w.anybody().do("POST", "/attendees/register", wants(id, "\x00")).refused(400, api.CodeBadRequest)
 }
 
 // A programme that was taken out of one central is the same in another.
