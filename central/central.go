@@ -71,6 +71,7 @@ type Central struct {
 	Registration *registration.Service
 	Replay       *replay.Service
 
+	queries *queries
 	logger  *slog.Logger
 	ping    func(ctx context.Context) error
 	seal    func(ctx context.Context, stream uuid.UUID) error
@@ -88,12 +89,13 @@ func Open(ctx context.Context, cfg Config) (*Central, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	pool, err := pg.Open(ctx, pg.Config{URL: cfg.DatabaseURL, Name: "central"})
+	queries := newQueries()
+	pool, err := pg.Open(ctx, pg.Config{URL: cfg.DatabaseURL, Name: "central", Observe: queries.observe})
 	if err != nil {
 		return nil, err
 	}
 	c := &Central{
-		logger: cfg.Logger, ping: pool.Ping, close: pool.Close,
+		queries: queries, logger: cfg.Logger, ping: pool.Ping, close: pool.Close,
 		seal:     func(ctx context.Context, stream uuid.UUID) error { return roster.SealNow(ctx, pool, stream) },
 		backlog:  func(ctx context.Context) (int64, error) { return roster.Backlog(ctx, pool) },
 		diverged: func(ctx context.Context) (int, error) { return fleet.Diverged(ctx, pool) },

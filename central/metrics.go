@@ -63,9 +63,33 @@ func (m *metered) Push(ctx context.Context, pusher uuid.UUID, req syncproto.Push
 	return reply, err
 }
 
+// queries measures what is asked of the database.
+type queries struct {
+	seconds    prometheus.Histogram
+	statements prometheus.Counter
+}
+
+func newQueries() *queries {
+	return &queries{
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "gatehouse_database_seconds", Help: "Time of an exchange with the database, from the request to the end of the answer; BEGIN and COMMIT count.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
+		}),
+		statements: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gatehouse_database_statements_total", Help: "Statements that were sent to the database; one exchange can be of several.",
+		}),
+	}
+}
+
+func (q *queries) observe(took time.Duration, statements int) {
+	q.seconds.Observe(took.Seconds())
+	q.statements.Add(float64(statements))
+}
+
 // registerState registers the figures of the process and its workers.
 func (c *Central) registerState(registry *prometheus.Registry, workers []*worker) error {
 	figures := []prometheus.Collector{
+		c.queries.seconds, c.queries.statements,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gatehouse_roster_unsealed_rows", Help: "Changes that are committed and not in the change log yet; near 0 while a sealer runs.",

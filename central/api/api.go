@@ -22,6 +22,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
+	"gatehouse/central/api/hot"
 	"gatehouse/central/checkin"
 	"gatehouse/central/programme"
 	"gatehouse/central/registration"
@@ -65,6 +66,8 @@ type Server struct {
 	// crossOrigin tells requests of central's own pages from those of other sites.
 	crossOrigin *http.CrossOriginProtection
 	compress    echo.MiddlewareFunc
+	hot         map[string]time.Duration
+	cache       *hot.Cache
 	docs        *docs
 }
 
@@ -104,6 +107,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	return &Server{
 		docs: pages, cfg: cfg, operations: operationsOf(doc), accesses: accesses(), document: body, limiter: newLimiter(cfg.RateLimit, cfg.Now),
 		crossOrigin: http.NewCrossOriginProtection(), compress: squeeze,
+		hot: hotReads(), cache: hot.New(hot.Config{Version: cfg.Programme.Changes.Version, Now: cfg.Now}),
 	}, nil
 }
 
@@ -112,8 +116,8 @@ const BodyBytesMax = 512 << 10
 
 // Mount puts the API on e.
 func (s *Server) Mount(e *echo.Echo) {
-	g := e.Group(Prefix, cors(s.cfg.AllowOrigins), s.compress, envelope(s.cfg.Logger, translate), bodyLimit,
-		s.authenticate, s.limit, s.authorise, jsonLimit, s.operations.validate, s.once)
+	g := e.Group(Prefix, cors(s.cfg.AllowOrigins), envelope(s.cfg.Logger, translate), bodyLimit,
+		s.authenticate, s.limit, s.authorise, s.reads, s.compress, jsonLimit, s.operations.validate, s.once)
 	RegisterHandlers(g, NewStrictHandler(s.handlers(), nil))
 	g.GET("/openapi.json", func(c echo.Context) error {
 		return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, s.document)

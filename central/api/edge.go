@@ -23,17 +23,18 @@ const (
 	preflightAge = 10 * time.Minute
 )
 
-// The entity tag of an answer that is compressed ends so: another representation has
-// another tag (RFC 9110, 8.8.3). It names the same version.
+// An entity tag is the version of what is shown, and what else tells two answers apart
+// (RFC 9110, 8.8.3): how it was compressed, or a hash of it all.
 const (
-	gzipTag = "-gzip"
-	zstdTag = "-zstd"
+	tagSeparator = "-"
+	gzipTag      = tagSeparator + "gzip"
+	tagBytes     = 8 // of a hash
 )
 
 // versionOf is the version that an entity tag names, however it was sent.
 func versionOf(tag string) string {
-	tag = strings.Trim(strings.TrimSpace(tag), `"`)
-	return strings.TrimSuffix(strings.TrimSuffix(tag, gzipTag), zstdTag)
+	version, _, _ := strings.Cut(strings.Trim(strings.TrimSpace(tag), `"`), tagSeparator)
+	return version
 }
 
 // compress compresses what is read. What changes something is answered as it is: such
@@ -48,10 +49,13 @@ func compress() (echo.MiddlewareFunc, error) {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		with := compressed(next)
 		return func(c echo.Context) error {
-			if c.Request().Method == http.MethodGet {
-				return with(c)
+			if c.Request().Method != http.MethodGet {
+				return next(c)
 			}
-			return next(c)
+			plain := c.Response()
+			err := with(c)
+			c.SetResponse(plain) // an error is answered behind the compression
+			return err
 		}
 	}, nil
 }

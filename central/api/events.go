@@ -52,15 +52,15 @@ func eventQuery(who staff.Principal, p *ListEventsParams) (programme.EventQuery,
 		}
 	}
 	if !who.May(staff.EventCreate, 0) { // and not only for some events
-		q.Statuses = public(q.Statuses)
+		q.Statuses = shown(q.Statuses)
 	}
 	var err error
 	q.After, err = openEvents(p.Cursor)
 	return q, err
 }
 
-// public leaves out what only its organisers see; of nothing it makes all the others.
-func public(wanted []programme.Status) []programme.Status {
+// shown leaves out what only its organisers see; of nothing it makes all the others.
+func shown(wanted []programme.Status) []programme.Status {
 	all := []programme.Status{programme.Published, programme.Live, programme.Completed}
 	if len(wanted) == 0 {
 		return all

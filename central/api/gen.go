@@ -1498,6 +1498,9 @@ type IdempotencyKey = string
 // IfMatch defines model for IfMatch.
 type IfMatch = string
 
+// IfNoneMatch defines model for IfNoneMatch.
+type IfNoneMatch = string
+
 // Limit defines model for Limit.
 type Limit = int
 
@@ -1607,6 +1610,9 @@ type VerifyEmailJSONBody struct {
 type ListCategoriesParams struct {
 	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// IfNoneMatch The tags of the answers that one has
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // CreateCategoryParams defines parameters for CreateCategory.
@@ -1641,6 +1647,9 @@ type ListEventsParams struct {
 	Q      *string `form:"q,omitempty" json:"q,omitempty"`
 	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// IfNoneMatch The tags of the answers that one has
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // CreateEventParams defines parameters for CreateEvent.
@@ -1658,9 +1667,21 @@ type DeleteEventParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
+// GetEventParams defines parameters for GetEvent.
+type GetEventParams struct {
+	// IfNoneMatch The tags of the answers that one has
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
 // UpdateEventParams defines parameters for UpdateEvent.
 type UpdateEventParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// GetEventCalendarParams defines parameters for GetEventCalendar.
+type GetEventCalendarParams struct {
+	// IfNoneMatch The tags of the answers that one has
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // ListOrdersParams defines parameters for ListOrders.
@@ -1707,6 +1728,9 @@ type UpdateQuestionParams struct {
 type ListSessionsParams struct {
 	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// IfNoneMatch The tags of the answers that one has
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // CreateSessionParams defines parameters for CreateSession.
@@ -1722,6 +1746,12 @@ type SetEventStatusJSONBody struct {
 // SetEventStatusParams defines parameters for SetEventStatus.
 type SetEventStatusParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// ListTicketTypesParams defines parameters for ListTicketTypes.
+type ListTicketTypesParams struct {
+	// IfNoneMatch The tags of the answers that one has
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // CreateTicketTypeParams defines parameters for CreateTicketType.
@@ -1797,6 +1827,9 @@ type ListPerformersParams struct {
 	Q      *string `form:"q,omitempty" json:"q,omitempty"`
 	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// IfNoneMatch The tags of the answers that one has
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // CreatePerformerParams defines parameters for CreatePerformer.
@@ -1807,6 +1840,12 @@ type CreatePerformerParams struct {
 // DeletePerformerParams defines parameters for DeletePerformer.
 type DeletePerformerParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// GetPerformerParams defines parameters for GetPerformer.
+type GetPerformerParams struct {
+	// IfNoneMatch The tags of the answers that one has
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // UpdatePerformerParams defines parameters for UpdatePerformer.
@@ -1828,6 +1867,9 @@ type ListScheduleParams struct {
 	Until  *time.Time `form:"until,omitempty" json:"until,omitempty"`
 	Limit  *Limit     `form:"limit,omitempty" json:"limit,omitempty"`
 	Cursor *Cursor    `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// IfNoneMatch The tags of the answers that one has
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // ListScheduleTodayParams defines parameters for ListScheduleToday.
@@ -1838,6 +1880,9 @@ type ListScheduleTodayParams struct {
 	Performer *ID     `form:"performer,omitempty" json:"performer,omitempty"`
 	Limit     *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
 	Cursor    *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// IfNoneMatch The tags of the answers that one has
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // ListScheduleOfVenueParams defines parameters for ListScheduleOfVenue.
@@ -1849,11 +1894,20 @@ type ListScheduleOfVenueParams struct {
 	Until  *time.Time `form:"until,omitempty" json:"until,omitempty"`
 	Limit  *Limit     `form:"limit,omitempty" json:"limit,omitempty"`
 	Cursor *Cursor    `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// IfNoneMatch The tags of the answers that one has
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // DeleteSessionParams defines parameters for DeleteSession.
 type DeleteSessionParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// GetSessionParams defines parameters for GetSession.
+type GetSessionParams struct {
+	// IfNoneMatch The tags of the answers that one has
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // UpdateSessionParams defines parameters for UpdateSession.
@@ -1869,6 +1923,12 @@ type DeleteStageParams struct {
 // UpdateStageParams defines parameters for UpdateStage.
 type UpdateStageParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// GetStageCalendarParams defines parameters for GetStageCalendar.
+type GetStageCalendarParams struct {
+	// IfNoneMatch The tags of the answers that one has
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // AnswerQuestionsJSONBody defines parameters for AnswerQuestions.
@@ -1916,6 +1976,9 @@ type ListVenuesParams struct {
 	Q      *string `form:"q,omitempty" json:"q,omitempty"`
 	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// IfNoneMatch The tags of the answers that one has
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // CreateVenueParams defines parameters for CreateVenue.
@@ -1928,6 +1991,12 @@ type DeleteVenueParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
+// GetVenueParams defines parameters for GetVenue.
+type GetVenueParams struct {
+	// IfNoneMatch The tags of the answers that one has
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
 // UpdateVenueParams defines parameters for UpdateVenue.
 type UpdateVenueParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
@@ -1937,6 +2006,9 @@ type UpdateVenueParams struct {
 type ListStagesParams struct {
 	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// IfNoneMatch The tags of the answers that one has
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // CreateStageParams defines parameters for CreateStage.
@@ -2188,13 +2260,13 @@ type ServerInterface interface {
 	DeleteEvent(ctx echo.Context, id EventID, params DeleteEventParams) error
 	// GetEvent Show an event
 	// (GET /events/{id})
-	GetEvent(ctx echo.Context, id EventID) error
+	GetEvent(ctx echo.Context, id EventID, params GetEventParams) error
 	// UpdateEvent Change an event
 	// (PUT /events/{id})
 	UpdateEvent(ctx echo.Context, id EventID, params UpdateEventParams) error
 	// GetEventCalendar The sessions of an event as a calendar
 	// (GET /events/{id}/calendar.ics)
-	GetEventCalendar(ctx echo.Context, id EventID) error
+	GetEventCalendar(ctx echo.Context, id EventID, params GetEventCalendarParams) error
 	// ListConflicts List what keeps a draft from being published
 	// (GET /events/{id}/conflicts)
 	ListConflicts(ctx echo.Context, id EventID) error
@@ -2242,7 +2314,7 @@ type ServerInterface interface {
 	SetEventStatus(ctx echo.Context, id EventID, params SetEventStatusParams) error
 	// ListTicketTypes List the ticket types of an event
 	// (GET /events/{id}/ticket-types)
-	ListTicketTypes(ctx echo.Context, id EventID) error
+	ListTicketTypes(ctx echo.Context, id EventID, params ListTicketTypesParams) error
 	// CreateTicketType Add a ticket type to an event
 	// (POST /events/{id}/ticket-types)
 	CreateTicketType(ctx echo.Context, id EventID, params CreateTicketTypeParams) error
@@ -2290,7 +2362,7 @@ type ServerInterface interface {
 	DeletePerformer(ctx echo.Context, id PathID, params DeletePerformerParams) error
 	// GetPerformer Show a performer
 	// (GET /performers/{id})
-	GetPerformer(ctx echo.Context, id PathID) error
+	GetPerformer(ctx echo.Context, id PathID, params GetPerformerParams) error
 	// UpdatePerformer Change a performer
 	// (PUT /performers/{id})
 	UpdatePerformer(ctx echo.Context, id PathID, params UpdatePerformerParams) error
@@ -2308,7 +2380,7 @@ type ServerInterface interface {
 	DeleteSession(ctx echo.Context, id PathID, params DeleteSessionParams) error
 	// GetSession Show a session
 	// (GET /sessions/{id})
-	GetSession(ctx echo.Context, id PathID) error
+	GetSession(ctx echo.Context, id PathID, params GetSessionParams) error
 	// UpdateSession Change a session
 	// (PUT /sessions/{id})
 	UpdateSession(ctx echo.Context, id PathID, params UpdateSessionParams) error
@@ -2320,7 +2392,7 @@ type ServerInterface interface {
 	UpdateStage(ctx echo.Context, id PathID, params UpdateStageParams) error
 	// GetStageCalendar What is on a stage as a calendar
 	// (GET /stages/{id}/calendar.ics)
-	GetStageCalendar(ctx echo.Context, id PathID) error
+	GetStageCalendar(ctx echo.Context, id PathID, params GetStageCalendarParams) error
 	// AnswerQuestions Answer what the holder of a ticket is asked
 	// (PUT /tickets/{ticket_id}/answers)
 	AnswerQuestions(ctx echo.Context, ticketId TicketID, params AnswerQuestionsParams) error
@@ -2362,7 +2434,7 @@ type ServerInterface interface {
 	DeleteVenue(ctx echo.Context, id PathID, params DeleteVenueParams) error
 	// GetVenue Show a venue
 	// (GET /venues/{id})
-	GetVenue(ctx echo.Context, id PathID) error
+	GetVenue(ctx echo.Context, id PathID, params GetVenueParams) error
 	// UpdateVenue Change a venue
 	// (PUT /venues/{id})
 	UpdateVenue(ctx echo.Context, id PathID, params UpdateVenueParams) error
@@ -2807,6 +2879,23 @@ func (w *ServerInterfaceWrapper) ListCategories(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
 	}
 
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListCategories(ctx, params)
 	return err
@@ -2975,6 +3064,23 @@ func (w *ServerInterfaceWrapper) ListEvents(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
 	}
 
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListEvents(ctx, params)
 	return err
@@ -3085,8 +3191,28 @@ func (w *ServerInterfaceWrapper) GetEvent(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetEventParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetEvent(ctx, id)
+	err = w.Handler.GetEvent(ctx, id, params)
 	return err
 }
 
@@ -3137,8 +3263,28 @@ func (w *ServerInterfaceWrapper) GetEventCalendar(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetEventCalendarParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetEventCalendar(ctx, id)
+	err = w.Handler.GetEventCalendar(ctx, id, params)
 	return err
 }
 
@@ -3543,6 +3689,23 @@ func (w *ServerInterfaceWrapper) ListSessions(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
 	}
 
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListSessions(ctx, id, params)
 	return err
@@ -3631,8 +3794,28 @@ func (w *ServerInterfaceWrapper) ListTicketTypes(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListTicketTypesParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.ListTicketTypes(ctx, id)
+	err = w.Handler.ListTicketTypes(ctx, id, params)
 	return err
 }
 
@@ -4075,6 +4258,23 @@ func (w *ServerInterfaceWrapper) ListPerformers(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
 	}
 
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListPerformers(ctx, params)
 	return err
@@ -4156,8 +4356,28 @@ func (w *ServerInterfaceWrapper) GetPerformer(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetPerformerParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetPerformer(ctx, id)
+	err = w.Handler.GetPerformer(ctx, id, params)
 	return err
 }
 
@@ -4259,6 +4479,23 @@ func (w *ServerInterfaceWrapper) ListSchedule(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
 	}
 
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListSchedule(ctx, params)
 	return err
@@ -4312,6 +4549,23 @@ func (w *ServerInterfaceWrapper) ListScheduleToday(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
 	}
 
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListScheduleToday(ctx, params)
 	return err
@@ -4356,6 +4610,23 @@ func (w *ServerInterfaceWrapper) ListScheduleOfVenue(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
@@ -4410,8 +4681,28 @@ func (w *ServerInterfaceWrapper) GetSession(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetSessionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetSession(ctx, id)
+	err = w.Handler.GetSession(ctx, id, params)
 	return err
 }
 
@@ -4534,8 +4825,28 @@ func (w *ServerInterfaceWrapper) GetStageCalendar(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetStageCalendarParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetStageCalendar(ctx, id)
+	err = w.Handler.GetStageCalendar(ctx, id, params)
 	return err
 }
 
@@ -4802,6 +5113,23 @@ func (w *ServerInterfaceWrapper) ListVenues(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
 	}
 
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListVenues(ctx, params)
 	return err
@@ -4883,8 +5211,28 @@ func (w *ServerInterfaceWrapper) GetVenue(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetVenueParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetVenue(ctx, id)
+	err = w.Handler.GetVenue(ctx, id, params)
 	return err
 }
 
@@ -4949,6 +5297,23 @@ func (w *ServerInterfaceWrapper) ListStages(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
@@ -5171,6 +5536,13 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/tickets/:ticket_id/transfer", wrapper.TransferTicket, options.OperationMiddlewares["transferTicket"]...)
 	router.PUT(options.BaseURL+"/tickets/:ticket_id/answers", wrapper.AnswerQuestions, options.OperationMiddlewares["answerQuestions"]...)
 
+}
+
+type NotModifiedResponseHeaders struct {
+	ETag *string
+}
+type NotModifiedResponse struct {
+	Headers NotModifiedResponseHeaders
 }
 
 type ProblemJSONResponse Problem
@@ -6286,6 +6658,16 @@ func (response ListCategories200JSONResponse) VisitListCategoriesResponse(w http
 	return err
 }
 
+type ListCategories304Response = NotModifiedResponse
+
+func (response ListCategories304Response) VisitListCategoriesResponse(w http.ResponseWriter) error {
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(304)
+	return nil
+}
+
 type ListCategoriesdefaultJSONResponse struct {
 	Body       Problem
 	StatusCode int
@@ -6466,6 +6848,16 @@ func (response ListEvents200JSONResponse) VisitListEventsResponse(w http.Respons
 	return err
 }
 
+type ListEvents304Response = NotModifiedResponse
+
+func (response ListEvents304Response) VisitListEventsResponse(w http.ResponseWriter) error {
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(304)
+	return nil
+}
+
 type ListEventsdefaultJSONResponse struct {
 	Body       Problem
 	StatusCode int
@@ -6624,7 +7016,8 @@ func (response DeleteEventdefaultJSONResponse) VisitDeleteEventResponse(w http.R
 }
 
 type GetEventRequestObject struct {
-	Id EventID `json:"id"`
+	Id     EventID `json:"id"`
+	Params GetEventParams
 }
 
 type GetEventResponseObject interface {
@@ -6653,6 +7046,16 @@ func (response GetEvent200JSONResponse) VisitGetEventResponse(w http.ResponseWri
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type GetEvent304Response = NotModifiedResponse
+
+func (response GetEvent304Response) VisitGetEventResponse(w http.ResponseWriter) error {
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(304)
+	return nil
 }
 
 type GetEventdefaultJSONResponse struct {
@@ -6724,7 +7127,8 @@ func (response UpdateEventdefaultJSONResponse) VisitUpdateEventResponse(w http.R
 }
 
 type GetEventCalendarRequestObject struct {
-	Id EventID `json:"id"`
+	Id     EventID `json:"id"`
+	Params GetEventCalendarParams
 }
 
 type GetEventCalendarResponseObject interface {
@@ -6749,6 +7153,16 @@ func (response GetEventCalendar200TextcalendarResponse) VisitGetEventCalendarRes
 	}
 	_, err := io.Copy(w, response.Body)
 	return err
+}
+
+type GetEventCalendar304Response = NotModifiedResponse
+
+func (response GetEventCalendar304Response) VisitGetEventCalendarResponse(w http.ResponseWriter) error {
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(304)
+	return nil
 }
 
 type GetEventCalendardefaultJSONResponse struct {
@@ -7314,6 +7728,16 @@ func (response ListSessions200JSONResponse) VisitListSessionsResponse(w http.Res
 	return err
 }
 
+type ListSessions304Response = NotModifiedResponse
+
+func (response ListSessions304Response) VisitListSessionsResponse(w http.ResponseWriter) error {
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(304)
+	return nil
+}
+
 type ListSessionsdefaultJSONResponse struct {
 	Body       Problem
 	StatusCode int
@@ -7434,7 +7858,8 @@ func (response SetEventStatusdefaultJSONResponse) VisitSetEventStatusResponse(w 
 }
 
 type ListTicketTypesRequestObject struct {
-	Id EventID `json:"id"`
+	Id     EventID `json:"id"`
+	Params ListTicketTypesParams
 }
 
 type ListTicketTypesResponseObject interface {
@@ -7453,6 +7878,16 @@ func (response ListTicketTypes200JSONResponse) VisitListTicketTypesResponse(w ht
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type ListTicketTypes304Response = NotModifiedResponse
+
+func (response ListTicketTypes304Response) VisitListTicketTypesResponse(w http.ResponseWriter) error {
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(304)
+	return nil
 }
 
 type ListTicketTypesdefaultJSONResponse struct {
@@ -8042,6 +8477,16 @@ func (response ListPerformers200JSONResponse) VisitListPerformersResponse(w http
 	return err
 }
 
+type ListPerformers304Response = NotModifiedResponse
+
+func (response ListPerformers304Response) VisitListPerformersResponse(w http.ResponseWriter) error {
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(304)
+	return nil
+}
+
 type ListPerformersdefaultJSONResponse struct {
 	Body       Problem
 	StatusCode int
@@ -8150,7 +8595,8 @@ func (response DeletePerformerdefaultJSONResponse) VisitDeletePerformerResponse(
 }
 
 type GetPerformerRequestObject struct {
-	Id PathID `json:"id"`
+	Id     PathID `json:"id"`
+	Params GetPerformerParams
 }
 
 type GetPerformerResponseObject interface {
@@ -8179,6 +8625,16 @@ func (response GetPerformer200JSONResponse) VisitGetPerformerResponse(w http.Res
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type GetPerformer304Response = NotModifiedResponse
+
+func (response GetPerformer304Response) VisitGetPerformerResponse(w http.ResponseWriter) error {
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(304)
+	return nil
 }
 
 type GetPerformerdefaultJSONResponse struct {
@@ -8271,6 +8727,16 @@ func (response ListSchedule200JSONResponse) VisitListScheduleResponse(w http.Res
 	return err
 }
 
+type ListSchedule304Response = NotModifiedResponse
+
+func (response ListSchedule304Response) VisitListScheduleResponse(w http.ResponseWriter) error {
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(304)
+	return nil
+}
+
 type ListScheduledefaultJSONResponse struct {
 	Body       Problem
 	StatusCode int
@@ -8308,6 +8774,16 @@ func (response ListScheduleToday200JSONResponse) VisitListScheduleTodayResponse(
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type ListScheduleToday304Response = NotModifiedResponse
+
+func (response ListScheduleToday304Response) VisitListScheduleTodayResponse(w http.ResponseWriter) error {
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(304)
+	return nil
 }
 
 type ListScheduleTodaydefaultJSONResponse struct {
@@ -8348,6 +8824,16 @@ func (response ListScheduleOfVenue200JSONResponse) VisitListScheduleOfVenueRespo
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type ListScheduleOfVenue304Response = NotModifiedResponse
+
+func (response ListScheduleOfVenue304Response) VisitListScheduleOfVenueResponse(w http.ResponseWriter) error {
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(304)
+	return nil
 }
 
 type ListScheduleOfVenuedefaultJSONResponse struct {
@@ -8408,7 +8894,8 @@ func (response DeleteSessiondefaultJSONResponse) VisitDeleteSessionResponse(w ht
 }
 
 type GetSessionRequestObject struct {
-	Id PathID `json:"id"`
+	Id     PathID `json:"id"`
+	Params GetSessionParams
 }
 
 type GetSessionResponseObject interface {
@@ -8437,6 +8924,16 @@ func (response GetSession200JSONResponse) VisitGetSessionResponse(w http.Respons
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type GetSession304Response = NotModifiedResponse
+
+func (response GetSession304Response) VisitGetSessionResponse(w http.ResponseWriter) error {
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(304)
+	return nil
 }
 
 type GetSessiondefaultJSONResponse struct {
@@ -8599,7 +9096,8 @@ func (response UpdateStagedefaultJSONResponse) VisitUpdateStageResponse(w http.R
 }
 
 type GetStageCalendarRequestObject struct {
-	Id PathID `json:"id"`
+	Id     PathID `json:"id"`
+	Params GetStageCalendarParams
 }
 
 type GetStageCalendarResponseObject interface {
@@ -8624,6 +9122,16 @@ func (response GetStageCalendar200TextcalendarResponse) VisitGetStageCalendarRes
 	}
 	_, err := io.Copy(w, response.Body)
 	return err
+}
+
+type GetStageCalendar304Response = NotModifiedResponse
+
+func (response GetStageCalendar304Response) VisitGetStageCalendarResponse(w http.ResponseWriter) error {
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(304)
+	return nil
 }
 
 type GetStageCalendardefaultJSONResponse struct {
@@ -9071,6 +9579,16 @@ func (response ListVenues200JSONResponse) VisitListVenuesResponse(w http.Respons
 	return err
 }
 
+type ListVenues304Response = NotModifiedResponse
+
+func (response ListVenues304Response) VisitListVenuesResponse(w http.ResponseWriter) error {
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(304)
+	return nil
+}
+
 type ListVenuesdefaultJSONResponse struct {
 	Body       Problem
 	StatusCode int
@@ -9179,7 +9697,8 @@ func (response DeleteVenuedefaultJSONResponse) VisitDeleteVenueResponse(w http.R
 }
 
 type GetVenueRequestObject struct {
-	Id PathID `json:"id"`
+	Id     PathID `json:"id"`
+	Params GetVenueParams
 }
 
 type GetVenueResponseObject interface {
@@ -9208,6 +9727,16 @@ func (response GetVenue200JSONResponse) VisitGetVenueResponse(w http.ResponseWri
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type GetVenue304Response = NotModifiedResponse
+
+func (response GetVenue304Response) VisitGetVenueResponse(w http.ResponseWriter) error {
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(304)
+	return nil
 }
 
 type GetVenuedefaultJSONResponse struct {
@@ -9299,6 +9828,16 @@ func (response ListStages200JSONResponse) VisitListStagesResponse(w http.Respons
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type ListStages304Response = NotModifiedResponse
+
+func (response ListStages304Response) VisitListStagesResponse(w http.ResponseWriter) error {
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(304)
+	return nil
 }
 
 type ListStagesdefaultJSONResponse struct {
@@ -11059,10 +11598,11 @@ func (sh *strictHandler) DeleteEvent(ctx echo.Context, id EventID, params Delete
 }
 
 // GetEvent operation middleware
-func (sh *strictHandler) GetEvent(ctx echo.Context, id EventID) error {
+func (sh *strictHandler) GetEvent(ctx echo.Context, id EventID, params GetEventParams) error {
 	var request GetEventRequestObject
 
 	request.Id = id
+	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.GetEvent(ctx.Request().Context(), request.(GetEventRequestObject))
@@ -11133,10 +11673,11 @@ func (sh *strictHandler) UpdateEvent(ctx echo.Context, id EventID, params Update
 }
 
 // GetEventCalendar operation middleware
-func (sh *strictHandler) GetEventCalendar(ctx echo.Context, id EventID) error {
+func (sh *strictHandler) GetEventCalendar(ctx echo.Context, id EventID, params GetEventCalendarParams) error {
 	var request GetEventCalendarRequestObject
 
 	request.Id = id
+	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.GetEventCalendar(ctx.Request().Context(), request.(GetEventCalendarRequestObject))
@@ -11685,10 +12226,11 @@ func (sh *strictHandler) SetEventStatus(ctx echo.Context, id EventID, params Set
 }
 
 // ListTicketTypes operation middleware
-func (sh *strictHandler) ListTicketTypes(ctx echo.Context, id EventID) error {
+func (sh *strictHandler) ListTicketTypes(ctx echo.Context, id EventID, params ListTicketTypesParams) error {
 	var request ListTicketTypesRequestObject
 
 	request.Id = id
+	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.ListTicketTypes(ctx.Request().Context(), request.(ListTicketTypesRequestObject))
@@ -12284,10 +12826,11 @@ func (sh *strictHandler) DeletePerformer(ctx echo.Context, id PathID, params Del
 }
 
 // GetPerformer operation middleware
-func (sh *strictHandler) GetPerformer(ctx echo.Context, id PathID) error {
+func (sh *strictHandler) GetPerformer(ctx echo.Context, id PathID, params GetPerformerParams) error {
 	var request GetPerformerRequestObject
 
 	request.Id = id
+	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.GetPerformer(ctx.Request().Context(), request.(GetPerformerRequestObject))
@@ -12460,10 +13003,11 @@ func (sh *strictHandler) DeleteSession(ctx echo.Context, id PathID, params Delet
 }
 
 // GetSession operation middleware
-func (sh *strictHandler) GetSession(ctx echo.Context, id PathID) error {
+func (sh *strictHandler) GetSession(ctx echo.Context, id PathID, params GetSessionParams) error {
 	var request GetSessionRequestObject
 
 	request.Id = id
+	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.GetSession(ctx.Request().Context(), request.(GetSessionRequestObject))
@@ -12609,10 +13153,11 @@ func (sh *strictHandler) UpdateStage(ctx echo.Context, id PathID, params UpdateS
 }
 
 // GetStageCalendar operation middleware
-func (sh *strictHandler) GetStageCalendar(ctx echo.Context, id PathID) error {
+func (sh *strictHandler) GetStageCalendar(ctx echo.Context, id PathID, params GetStageCalendarParams) error {
 	var request GetStageCalendarRequestObject
 
 	request.Id = id
+	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.GetStageCalendar(ctx.Request().Context(), request.(GetStageCalendarRequestObject))
@@ -13077,10 +13622,11 @@ func (sh *strictHandler) DeleteVenue(ctx echo.Context, id PathID, params DeleteV
 }
 
 // GetVenue operation middleware
-func (sh *strictHandler) GetVenue(ctx echo.Context, id PathID) error {
+func (sh *strictHandler) GetVenue(ctx echo.Context, id PathID, params GetVenueParams) error {
 	var request GetVenueRequestObject
 
 	request.Id = id
+	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.GetVenue(ctx.Request().Context(), request.(GetVenueRequestObject))

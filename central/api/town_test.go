@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,21 +46,31 @@ func TestMain(m *testing.M) {
 
 // town is a central with its API, and who is asking.
 type town struct {
-	t       testing.TB
-	pool    *pgxpool.Pool
-	staff   *staff.Service
-	prog    *programme.Service
-	orders  *registration.Service
-	mail    *postbox
-	handler http.Handler
-	check   func(*http.Request, *httptest.ResponseRecorder)
-	now     func() time.Time
-	touched []uuid.UUID // change logs that have something to seal
+	t    testing.TB
+	url  string
+	pool *pgxpool.Pool
+	// exchanges counts those with the database.
+	exchanges atomic.Int64
+	staff     *staff.Service
+	prog      *programme.Service
+	orders    *registration.Service
+	mail      *postbox
+	handler   http.Handler
+	check     func(*http.Request, *httptest.ResponseRecorder)
+	now       func() time.Time
+	touched   []uuid.UUID // change logs that have something to seal
 }
 
 func setup(t testing.TB, change ...func(*api.Config)) *town {
 	t.Helper()
-	w := &town{t: t, pool: pgtest.New(t), mail: &postbox{}, now: time.Now}
+	return open(t, pgtest.URL(t), change...)
+}
+
+// open is setup on a database that may have other copies of central.
+func open(t testing.TB, url string, change ...func(*api.Config)) *town {
+	t.Helper()
+	w := &town{t: t, url: url, mail: &postbox{}, now: time.Now}
+	w.pool = pgtest.Observed(t, url, func(time.Duration, int) { w.exchanges.Add(1) })
 	var err error
 	w.staff, err = staff.New(staff.Config{Pool: w.pool})
 	require.NoError(t, err)

@@ -43,6 +43,10 @@ type Config struct {
 	IdleInTxTimeout time.Duration
 	// Name shows in pg_stat_activity. Defaults to "gatehouse".
 	Name string
+	// Observe is told of each exchange with the server. Defaults to nothing.
+	Observe Observe
+	// Now is the clock that exchanges are measured by. Defaults to time.Now.
+	Now func() time.Time
 }
 
 // Open returns a pool on the database once it has answered and its server is
@@ -78,6 +82,13 @@ func (cfg Config) pool() (*pgxpool.Config, error) {
 	}
 	if !strings.Contains(cfg.URL, "connect_timeout") {
 		out.ConnConfig.ConnectTimeout = orDefault(cfg.ConnectTimeout, 5*time.Second)
+	}
+	if cfg.Observe != nil {
+		now := cfg.Now
+		if now == nil {
+			now = time.Now
+		}
+		out.ConnConfig.Tracer = &tracer{cfg.Observe, now}
 	}
 	out.MaxConnIdleTime = 5 * time.Minute
 	out.MaxConnLifetimeJitter = out.MaxConnLifetime / 10

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
@@ -230,4 +232,37 @@ func TestMapViolation(t *testing.T) {
 	require.Equal(t, err, pg.MapViolation(err, known))
 	require.Empty(t, pg.Constraint(err))
 	require.NoError(t, pg.MapViolation(nil, known))
+}
+
+func TestExchangesAreObserved(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var took []time.Duration
+	var statements []int
+	at := time.Unix(0, 0)
+	pool, err := pg.Open(t.Context(), pg.Config{
+		URL: pgtest.Empty(t),
+		Observe: func(d time.Duration, n int) {
+			mu.Lock()
+			defer mu.Unlock()
+			took, statements = append(took, d), append(statements, n)
+		},
+		Now: func() time.Time { at = at.Add(time.Second); return at },
+	})
+	require.NoError(t, err)
+	defer pool.Close()
+	took, statements = nil, nil
+	_, err = pool.Exec(t.Context(), `SELECT 1`)
+	require.NoError(t, err)
+	_, err = pool.Exec(t.Context(), `no SQL`)
+	require.Error(t, err)
+	batch := &pgx.Batch{}
+	batch.Queue(`SELECT 1`)
+	batch.Queue(`SELECT 2`)
+	require.NoError(t, pool.SendBatch(t.Context(), batch).Close())
+	require.NoError(t, pg.InTx(t.Context(), pool, func(pgx.Tx) error { return nil }))
+	require.Equal(t, []int{1, 1, 2, 1, 1}, statements, "a transaction begins and commits")
+	for _, d := range took {
+		require.Equal(t, time.Second, d)
+	}
 }

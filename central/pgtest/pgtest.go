@@ -57,7 +57,13 @@ func New(t testing.TB) *pgxpool.Pool {
 // Pool returns a pool on the database at url that closes at the end of the test.
 func Pool(t testing.TB, url string) *pgxpool.Pool {
 	t.Helper()
-	pool, err := pg.Open(t.Context(), pg.Config{URL: url, MaxConns: poolConnsMax, Name: "test"})
+	return Observed(t, url, nil)
+}
+
+// Observed is Pool with something that is told of each exchange with the server.
+func Observed(t testing.TB, url string, observe pg.Observe) *pgxpool.Pool {
+	t.Helper()
+	pool, err := pg.Open(t.Context(), pg.Config{URL: url, MaxConns: poolConnsMax, Name: "test", Observe: observe})
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}

@@ -1,7 +1,6 @@
 package programme_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"gatehouse/central/pg"
 	"gatehouse/central/programme"
 	"gatehouse/central/roster"
 	"gatehouse/syncproto"
@@ -333,70 +331,4 @@ func TestGatesHearOfRulesAndOfNothingElse(t *testing.T) {
 	rules, err = b.Rules(t.Context(), e.No)
 	require.NoError(t, err)
 	require.False(t, rules.Admits)
-}
-
-func TestChangesAreToldToWhoeverKeepsCopies(t *testing.T) {
-	t.Parallel()
-	b := begin(t)
-	heard, ready := make(chan programme.Change, 100), make(chan struct{}, 1)
-	l, err := pg.NewListener(pg.ListenConfig{
-		Pool: b.pool, Channels: []string{programme.Channel}, OnConnect: func() { ready <- struct{}{} },
-		OnNotify: func(_, payload string) {
-			change, ok := programme.ParseChange(payload)
-			if !ok {
-				t.Errorf("cannot read %q", payload)
-			}
-			heard <- change
-		},
-	})
-	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error)
-	go func() { ended <- l.Run(ctx) }()
-	t.Cleanup(func() { cancel(); require.NoError(t, <-ended) })
-	receive(t, ready)
-
-	hears := func(kind string, id int64) {
-		t.Helper()
-		require.Equal(t, programme.Change{Kind: kind, ID: id}, receive(t, heard))
-	}
-	k, err := b.Categories.Create(t.Context(), programme.Category{Key: "talk", Name: "Talk"})
-	require.NoError(t, err)
-	hears(programme.KindCategory, k.ID)
-	v, err := b.Venues.Create(t.Context(), programme.Venue{Name: "Hall"})
-	require.NoError(t, err)
-	hears(programme.KindVenue, v.ID)
-	st, err := b.Venues.CreateStage(t.Context(), programme.Stage{VenueID: v.ID, Name: "A"})
-	require.NoError(t, err)
-	hears(programme.KindVenue, v.ID)
-	p, err := b.Performers.Create(t.Context(), programme.Performer{Name: "Ada"})
-	require.NoError(t, err)
-	hears(programme.KindPerformer, p.ID)
-	e := b.draft(t, "Fair")
-	hears(programme.KindEvent, int64(e.No))
-	s, err := b.Sessions.Create(t.Context(), e.No, programme.SessionInput{
-		Title: "Talk", StageID: st.ID, Performers: []int64{p.ID}, Starts: when(t, "2026-07-01T10:00"), Ends: when(t, "2026-07-01T11:00"),
-	})
-	require.NoError(t, err)
-	hears(programme.KindEvent, int64(e.No))
-	typ, err := b.Types.Create(t.Context(), e.No, programme.TypeInput{Key: "day"})
-	require.NoError(t, err)
-	hears(programme.KindEvent, int64(e.No))
-	_, err = b.Types.Update(t.Context(), e.No, typ.No, 0, programme.TypeInput{Key: "day", Price: 1, Currency: "EUR"})
-	require.NoError(t, err)
-	hears(programme.KindEvent, int64(e.No))
-	require.NoError(t, b.Sessions.Delete(t.Context(), s.ID, 0))
-	hears(programme.KindEvent, int64(e.No))
-	require.NoError(t, b.Venues.DeleteStage(t.Context(), st.ID, 0))
-	hears(programme.KindVenue, v.ID)
-	_, err = b.Update(t.Context(), e.No, 99, draft("Fete"))
-	require.ErrorIs(t, err, programme.ErrStale)
-	require.NoError(t, b.Delete(t.Context(), e.No, 0))
-	hears(programme.KindEvent, int64(e.No))
-	require.Empty(t, heard, "each write is told once, and what was refused is not")
-
-	for _, payload := range []string{"", "event", "event x", "event 0", "event -1", "ticket 1", "event 1 2", "event 99999999999999999999"} {
-		_, ok := programme.ParseChange(payload)
-		require.False(t, ok, payload)
-	}
 }

@@ -38,6 +38,7 @@ type Service struct {
 	Sessions   *Sessions
 	Types      *Types
 	Zones      *Zones
+	Changes    *Changes
 
 	cfg Config
 	b   *base
@@ -50,7 +51,7 @@ func New(cfg Config) (*Service, error) {
 	}
 	b := &base{pool: cfg.Pool, audit: cfg.Audit}
 	return &Service{
-		Venues: &Venues{b}, Categories: &Categories{b}, Performers: &Performers{b}, Sessions: &Sessions{b}, Types: &Types{b}, Zones: &Zones{b},
+		Venues: &Venues{b}, Categories: &Categories{b}, Performers: &Performers{b}, Sessions: &Sessions{b}, Types: &Types{b}, Zones: &Zones{b}, Changes: &Changes{b},
 		cfg: cfg, b: b,
 	}, nil
 }
