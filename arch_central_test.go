@@ -29,6 +29,7 @@ func features() map[string][]string {
 		"media":        nil,
 		"report":       nil,
 		"replay":       nil,
+		"agenda":       nil,
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"gatehouse/central/agenda"
 	"gatehouse/central/checkin"
 	"gatehouse/central/finding"
 	"gatehouse/central/fleet"
@@ -67,9 +68,10 @@ type Central struct {
 	WalkUp    *walkup.Service
 	Findings  *finding.Service
 	Staff     *staff.Service
-	// Registration takes orders, Replay remembers requests.
+	// Registration takes orders, Replay remembers requests, Agenda what people go to.
 	Registration *registration.Service
 	Replay       *replay.Service
+	Agenda       *agenda.Service
 
 	queries *queries
 	logger  *slog.Logger
@@ -188,7 +190,10 @@ func (c *Central) build(ctx context.Context, cfg Config, p *parts) (err error) {
 	if c.Registration, err = registration.New(c.orders(p, cfg.Orders)); err != nil {
 		return err
 	}
-	c.Replay, err = replay.New(replay.Config{Pool: p.tickets.Pool})
+	if c.Replay, err = replay.New(replay.Config{Pool: p.tickets.Pool}); err != nil {
+		return err
+	}
+	c.Agenda, err = agenda.New(agenda.Config{Pool: p.tickets.Pool, Audit: c.Staff.Audit})
 	return err
 }
 

@@ -165,7 +165,7 @@ func (c *Central) surfaces(workers []*worker, cfg *ServeConfig) (http.Handler, e
 		return nil, err
 	}
 	rest, err := api.New(context.Background(), api.Config{
-		Staff: c.Staff, Programme: c.Programme, Registration: c.Registration, Desk: c.Desk, Replay: c.Replay, Touch: c.Roster.Touch, RateLimit: cfg.RateLimit,
+		Staff: c.Staff, Programme: c.Programme, Registration: c.Registration, Desk: c.Desk, Replay: c.Replay, Agenda: c.Agenda, Touch: c.Roster.Touch, RateLimit: cfg.RateLimit,
 		Logger: c.logger, Secure: cfg.secure(), AllowOrigins: cfg.AllowOrigins,
 	})
 	if err != nil {

@@ -143,11 +143,17 @@ func orderAccesses() map[string]access {
 
 func attendeeAccesses() map[string]access {
 	return map[string]access{
-		"register":      {need: staff.EventRead},
-		"getProfile":    {need: staff.Self},
-		"updateProfile": {need: staff.Self},
-		"checkIn":       {need: staff.CheckinWrite, later: true},
-		"checkInBatch":  {need: staff.CheckinWrite, later: true},
+		"getAgenda":         {need: staff.Self},
+		"addToAgenda":       {need: staff.Self},
+		"removeFromAgenda":  {need: staff.Self},
+		"linkAgenda":        {need: staff.Self},
+		"unlinkAgenda":      {need: staff.Self},
+		"getAgendaCalendar": {need: staff.EventRead}, // whoever has the link
+		"register":          {need: staff.EventRead},
+		"getProfile":        {need: staff.Self},
+		"updateProfile":     {need: staff.Self},
+		"checkIn":           {need: staff.CheckinWrite, later: true},
+		"checkInBatch":      {need: staff.CheckinWrite, later: true},
 	}
 }
 

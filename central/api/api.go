@@ -22,6 +22,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
+	"gatehouse/central/agenda"
 	"gatehouse/central/api/hot"
 	"gatehouse/central/checkin"
 	"gatehouse/central/programme"
@@ -37,6 +38,7 @@ type Config struct {
 	Registration *registration.Service
 	Desk         *checkin.Desk
 	Replay       *replay.Service
+	Agenda       *agenda.Service
 	// Mail has letters sent; nil where none are.
 	Mail Mailer
 	// Secure says that browsers reach central by https: cookies go no other way.
@@ -73,8 +75,8 @@ type Server struct {
 
 // New makes the API; an error is a mistake in the document.
 func New(ctx context.Context, cfg Config) (*Server, error) {
-	if cfg.Staff == nil || cfg.Programme == nil || cfg.Registration == nil || cfg.Desk == nil || cfg.Replay == nil {
-		return nil, errors.New("new api: staff, programme, registration, desk and replay are required")
+	if cfg.Staff == nil || cfg.Programme == nil || cfg.Registration == nil || cfg.Desk == nil || cfg.Replay == nil || cfg.Agenda == nil {
+		return nil, errors.New("new api: staff, programme, registration, desk, replay and agenda are required")
 	}
 	if cfg.Touch == nil {
 		cfg.Touch = func(uuid.UUID) {}
@@ -170,6 +172,7 @@ type handlers struct {
 	questionOps
 	waitOps
 	holderOps
+	agendaOps
 }
 
 var _ StrictServerInterface = handlers{}
@@ -195,5 +198,6 @@ func (s *Server) handlers() handlers {
 		questionOps{s},
 		waitOps{s},
 		holderOps{s},
+		agendaOps{s},
 	}
 }

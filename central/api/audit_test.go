@@ -213,6 +213,24 @@ func (l *logbook) accounts() map[string]func() deed {
 			l.boss.do("POST", at+"/disable", nil).ok(200, "")
 			return deed{by: l.boss, method: "POST", path: at + "/enable"}
 		},
+		"addToAgenda": func() deed {
+			c, _ := l.somebody()
+			return deed{by: c, method: "PUT", path: "/attendees/programme/" + l.session()}
+		},
+		"removeFromAgenda": func() deed {
+			c, _ := l.somebody()
+			at := "/attendees/programme/" + l.session()
+			c.do("PUT", at, nil).ok(200, "")
+			return deed{by: c, method: "DELETE", path: at}
+		},
+		"linkAgenda": func() deed {
+			c, _ := l.somebody()
+			return deed{by: c, method: "POST", path: "/attendees/programme-link"}
+		},
+		"unlinkAgenda": func() deed {
+			c, _ := l.somebody()
+			return deed{by: c, method: "DELETE", path: "/attendees/programme-link"}
+		},
 		"removeFactor": func() deed {
 			c, _ := l.somebody()
 			d := l.factor(c)
@@ -227,6 +245,13 @@ func (l *logbook) accounts() map[string]func() deed {
 			return deed{by: l.boss, method: "DELETE", path: fmt.Sprint("/api-keys/", made.ok(201, "data.api_key.id"))}
 		},
 	}
+}
+
+// session is the id of a new one that everybody sees.
+func (l *logbook) session() string {
+	l.t.Helper()
+	path, _ := l.sessions(l.boss, 1)
+	return fmt.Sprint(l.boss.do("GET", path+"/sessions", nil).ok(200, "data").([]any)[0].(map[string]any)["id"])
 }
 
 // factor confirms an app that c has just been given.

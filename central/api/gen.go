@@ -447,10 +447,11 @@ type AccountExportAnswer struct {
 		Account Account `json:"account"`
 
 		// Actions What it did last, and was done to it
-		Actions []AuditRecord `json:"actions"`
-		ApiKeys []APIKey      `json:"api_keys"`
-		Orders  []Order       `json:"orders"`
-		SignIns []SignIn      `json:"sign_ins"`
+		Actions   []AuditRecord `json:"actions"`
+		ApiKeys   []APIKey      `json:"api_keys"`
+		Orders    []Order       `json:"orders"`
+		Programme []Session     `json:"programme"`
+		SignIns   []SignIn      `json:"sign_ins"`
 	} `json:"data"`
 	Message string `json:"message"`
 	Success bool   `json:"success"`
@@ -712,6 +713,16 @@ type Key = string
 type Link struct {
 	Label *string `json:"label,omitempty"`
 	Url   string  `json:"url"`
+}
+
+// LinkAnswer defines model for LinkAnswer.
+type LinkAnswer struct {
+	Data struct {
+		// Path Of the calendar, at this central
+		Path string `json:"path"`
+	} `json:"data"`
+	Message string `json:"message"`
+	Success bool   `json:"success"`
 }
 
 // Login defines model for Login.
@@ -1513,6 +1524,9 @@ type OrderKey = string
 // PathID defines model for PathID.
 type PathID = ID
 
+// SessionID defines model for SessionID.
+type SessionID = ID
+
 // TicketID defines model for TicketID.
 type TicketID = openapi_types.UUID
 
@@ -2201,6 +2215,21 @@ type ServerInterface interface {
 	// UpdateProfile Change one's own name
 	// (PUT /attendees/profile)
 	UpdateProfile(ctx echo.Context, params UpdateProfileParams) error
+	// GetAgenda One's own programme: the sessions that one means to go to
+	// (GET /attendees/programme)
+	GetAgenda(ctx echo.Context) error
+	// UnlinkAgenda End the link of one's own programme
+	// (DELETE /attendees/programme-link)
+	UnlinkAgenda(ctx echo.Context) error
+	// LinkAgenda Make a link by which calendars follow one's own programme
+	// (POST /attendees/programme-link)
+	LinkAgenda(ctx echo.Context) error
+	// RemoveFromAgenda Take a session out of one's own programme
+	// (DELETE /attendees/programme/{session_id})
+	RemoveFromAgenda(ctx echo.Context, sessionId SessionID) error
+	// AddToAgenda Put a session into one's own programme
+	// (PUT /attendees/programme/{session_id})
+	AddToAgenda(ctx echo.Context, sessionId SessionID) error
 	// Register Make an account, take a ticket, or both
 	// (POST /attendees/register)
 	Register(ctx echo.Context, params RegisterParams) error
@@ -2234,6 +2263,9 @@ type ServerInterface interface {
 	// RequestVerification Have a link mailed that shows that mail arrives
 	// (POST /auth/verify/request)
 	RequestVerification(ctx echo.Context) error
+	// GetAgendaCalendar Somebody's own programme as a calendar
+	// (GET /calendars/{link}/programme.ics)
+	GetAgendaCalendar(ctx echo.Context, link string) error
 	// ListCategories List categories in their order
 	// (GET /categories)
 	ListCategories(ctx echo.Context, params ListCategoriesParams) error
@@ -2675,6 +2707,65 @@ func (w *ServerInterfaceWrapper) UpdateProfile(ctx echo.Context) error {
 	return err
 }
 
+// GetAgenda converts echo context to params.
+func (w *ServerInterfaceWrapper) GetAgenda(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetAgenda(ctx)
+	return err
+}
+
+// UnlinkAgenda converts echo context to params.
+func (w *ServerInterfaceWrapper) UnlinkAgenda(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UnlinkAgenda(ctx)
+	return err
+}
+
+// LinkAgenda converts echo context to params.
+func (w *ServerInterfaceWrapper) LinkAgenda(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.LinkAgenda(ctx)
+	return err
+}
+
+// RemoveFromAgenda converts echo context to params.
+func (w *ServerInterfaceWrapper) RemoveFromAgenda(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "session_id" -------------
+	var sessionId SessionID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "session_id", ctx.Param("session_id"), &sessionId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter session_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RemoveFromAgenda(ctx, sessionId)
+	return err
+}
+
+// AddToAgenda converts echo context to params.
+func (w *ServerInterfaceWrapper) AddToAgenda(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "session_id" -------------
+	var sessionId SessionID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "session_id", ctx.Param("session_id"), &sessionId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter session_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AddToAgenda(ctx, sessionId)
+	return err
+}
+
 // Register converts echo context to params.
 func (w *ServerInterfaceWrapper) Register(ctx echo.Context) error {
 	var err error
@@ -2856,6 +2947,22 @@ func (w *ServerInterfaceWrapper) RequestVerification(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.RequestVerification(ctx)
+	return err
+}
+
+// GetAgendaCalendar converts echo context to params.
+func (w *ServerInterfaceWrapper) GetAgendaCalendar(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "link" -------------
+	var link string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "link", ctx.Param("link"), &link, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter link: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetAgendaCalendar(ctx, link)
 	return err
 }
 
@@ -5510,6 +5617,12 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/attendees/register", wrapper.Register, options.OperationMiddlewares["register"]...)
 	router.GET(options.BaseURL+"/attendees/profile", wrapper.GetProfile, options.OperationMiddlewares["getProfile"]...)
 	router.PUT(options.BaseURL+"/attendees/profile", wrapper.UpdateProfile, options.OperationMiddlewares["updateProfile"]...)
+	router.GET(options.BaseURL+"/attendees/programme", wrapper.GetAgenda, options.OperationMiddlewares["getAgenda"]...)
+	router.DELETE(options.BaseURL+"/attendees/programme/:session_id", wrapper.RemoveFromAgenda, options.OperationMiddlewares["removeFromAgenda"]...)
+	router.PUT(options.BaseURL+"/attendees/programme/:session_id", wrapper.AddToAgenda, options.OperationMiddlewares["addToAgenda"]...)
+	router.DELETE(options.BaseURL+"/attendees/programme-link", wrapper.UnlinkAgenda, options.OperationMiddlewares["unlinkAgenda"]...)
+	router.POST(options.BaseURL+"/attendees/programme-link", wrapper.LinkAgenda, options.OperationMiddlewares["linkAgenda"]...)
+	router.GET(options.BaseURL+"/calendars/:link/programme.ics", wrapper.GetAgendaCalendar, options.OperationMiddlewares["getAgendaCalendar"]...)
 	router.POST(options.BaseURL+"/attendees/checkin", wrapper.CheckIn, options.OperationMiddlewares["checkIn"]...)
 	router.POST(options.BaseURL+"/attendees/checkin/batch", wrapper.CheckInBatch, options.OperationMiddlewares["checkInBatch"]...)
 	router.POST(options.BaseURL+"/orders", wrapper.CreateOrder, options.OperationMiddlewares["createOrder"]...)
@@ -6188,6 +6301,198 @@ func (response UpdateProfiledefaultJSONResponse) VisitUpdateProfileResponse(w ht
 	return err
 }
 
+type GetAgendaRequestObject struct {
+}
+
+type GetAgendaResponseObject interface {
+	VisitGetAgendaResponse(w http.ResponseWriter) error
+}
+
+type GetAgenda200JSONResponse SessionsAnswer
+
+func (response GetAgenda200JSONResponse) VisitGetAgendaResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAgendadefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetAgendadefaultJSONResponse) VisitGetAgendaResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnlinkAgendaRequestObject struct {
+}
+
+type UnlinkAgendaResponseObject interface {
+	VisitUnlinkAgendaResponse(w http.ResponseWriter) error
+}
+
+type UnlinkAgenda200JSONResponse Done
+
+func (response UnlinkAgenda200JSONResponse) VisitUnlinkAgendaResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnlinkAgendadefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UnlinkAgendadefaultJSONResponse) VisitUnlinkAgendaResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LinkAgendaRequestObject struct {
+}
+
+type LinkAgendaResponseObject interface {
+	VisitLinkAgendaResponse(w http.ResponseWriter) error
+}
+
+type LinkAgenda201JSONResponse LinkAnswer
+
+func (response LinkAgenda201JSONResponse) VisitLinkAgendaResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LinkAgendadefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response LinkAgendadefaultJSONResponse) VisitLinkAgendaResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveFromAgendaRequestObject struct {
+	SessionId SessionID `json:"session_id"`
+}
+
+type RemoveFromAgendaResponseObject interface {
+	VisitRemoveFromAgendaResponse(w http.ResponseWriter) error
+}
+
+type RemoveFromAgenda200JSONResponse Done
+
+func (response RemoveFromAgenda200JSONResponse) VisitRemoveFromAgendaResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveFromAgendadefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RemoveFromAgendadefaultJSONResponse) VisitRemoveFromAgendaResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddToAgendaRequestObject struct {
+	SessionId SessionID `json:"session_id"`
+}
+
+type AddToAgendaResponseObject interface {
+	VisitAddToAgendaResponse(w http.ResponseWriter) error
+}
+
+type AddToAgenda200JSONResponse Done
+
+func (response AddToAgenda200JSONResponse) VisitAddToAgendaResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddToAgendadefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AddToAgendadefaultJSONResponse) VisitAddToAgendaResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type RegisterRequestObject struct {
 	Params RegisterParams
 	Body   *RegisterJSONRequestBody
@@ -6625,6 +6930,51 @@ type RequestVerificationdefaultJSONResponse struct {
 }
 
 func (response RequestVerificationdefaultJSONResponse) VisitRequestVerificationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAgendaCalendarRequestObject struct {
+	Link string `json:"link"`
+}
+
+type GetAgendaCalendarResponseObject interface {
+	VisitGetAgendaCalendarResponse(w http.ResponseWriter) error
+}
+
+type GetAgendaCalendar200TextcalendarResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response GetAgendaCalendar200TextcalendarResponse) VisitGetAgendaCalendarResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/calendar")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetAgendaCalendardefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetAgendaCalendardefaultJSONResponse) VisitGetAgendaCalendarResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -10036,6 +10386,21 @@ type StrictServerInterface interface {
 	// UpdateProfile Change one's own name
 	// (PUT /attendees/profile)
 	UpdateProfile(ctx context.Context, request UpdateProfileRequestObject) (UpdateProfileResponseObject, error)
+	// GetAgenda One's own programme: the sessions that one means to go to
+	// (GET /attendees/programme)
+	GetAgenda(ctx context.Context, request GetAgendaRequestObject) (GetAgendaResponseObject, error)
+	// UnlinkAgenda End the link of one's own programme
+	// (DELETE /attendees/programme-link)
+	UnlinkAgenda(ctx context.Context, request UnlinkAgendaRequestObject) (UnlinkAgendaResponseObject, error)
+	// LinkAgenda Make a link by which calendars follow one's own programme
+	// (POST /attendees/programme-link)
+	LinkAgenda(ctx context.Context, request LinkAgendaRequestObject) (LinkAgendaResponseObject, error)
+	// RemoveFromAgenda Take a session out of one's own programme
+	// (DELETE /attendees/programme/{session_id})
+	RemoveFromAgenda(ctx context.Context, request RemoveFromAgendaRequestObject) (RemoveFromAgendaResponseObject, error)
+	// AddToAgenda Put a session into one's own programme
+	// (PUT /attendees/programme/{session_id})
+	AddToAgenda(ctx context.Context, request AddToAgendaRequestObject) (AddToAgendaResponseObject, error)
 	// Register Make an account, take a ticket, or both
 	// (POST /attendees/register)
 	Register(ctx context.Context, request RegisterRequestObject) (RegisterResponseObject, error)
@@ -10069,6 +10434,9 @@ type StrictServerInterface interface {
 	// RequestVerification Have a link mailed that shows that mail arrives
 	// (POST /auth/verify/request)
 	RequestVerification(ctx context.Context, request RequestVerificationRequestObject) (RequestVerificationResponseObject, error)
+	// GetAgendaCalendar Somebody's own programme as a calendar
+	// (GET /calendars/{link}/programme.ics)
+	GetAgendaCalendar(ctx context.Context, request GetAgendaCalendarRequestObject) (GetAgendaCalendarResponseObject, error)
 	// ListCategories List categories in their order
 	// (GET /categories)
 	ListCategories(ctx context.Context, request ListCategoriesRequestObject) (ListCategoriesResponseObject, error)
@@ -10861,6 +11229,125 @@ func (sh *strictHandler) UpdateProfile(ctx echo.Context, params UpdateProfilePar
 	return nil
 }
 
+// GetAgenda operation middleware
+func (sh *strictHandler) GetAgenda(ctx echo.Context) error {
+	var request GetAgendaRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAgenda(ctx.Request().Context(), request.(GetAgendaRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAgenda")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetAgendaResponseObject); ok {
+		return validResponse.VisitGetAgendaResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UnlinkAgenda operation middleware
+func (sh *strictHandler) UnlinkAgenda(ctx echo.Context) error {
+	var request UnlinkAgendaRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UnlinkAgenda(ctx.Request().Context(), request.(UnlinkAgendaRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UnlinkAgenda")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UnlinkAgendaResponseObject); ok {
+		return validResponse.VisitUnlinkAgendaResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// LinkAgenda operation middleware
+func (sh *strictHandler) LinkAgenda(ctx echo.Context) error {
+	var request LinkAgendaRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.LinkAgenda(ctx.Request().Context(), request.(LinkAgendaRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LinkAgenda")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(LinkAgendaResponseObject); ok {
+		return validResponse.VisitLinkAgendaResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RemoveFromAgenda operation middleware
+func (sh *strictHandler) RemoveFromAgenda(ctx echo.Context, sessionId SessionID) error {
+	var request RemoveFromAgendaRequestObject
+
+	request.SessionId = sessionId
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RemoveFromAgenda(ctx.Request().Context(), request.(RemoveFromAgendaRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RemoveFromAgenda")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RemoveFromAgendaResponseObject); ok {
+		return validResponse.VisitRemoveFromAgendaResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AddToAgenda operation middleware
+func (sh *strictHandler) AddToAgenda(ctx echo.Context, sessionId SessionID) error {
+	var request AddToAgendaRequestObject
+
+	request.SessionId = sessionId
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AddToAgenda(ctx.Request().Context(), request.(AddToAgendaRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddToAgenda")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AddToAgendaResponseObject); ok {
+		return validResponse.VisitAddToAgendaResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // Register operation middleware
 func (sh *strictHandler) Register(ctx echo.Context, params RegisterParams) error {
 	var request RegisterRequestObject
@@ -11296,6 +11783,31 @@ func (sh *strictHandler) RequestVerification(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(RequestVerificationResponseObject); ok {
 		return validResponse.VisitRequestVerificationResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetAgendaCalendar operation middleware
+func (sh *strictHandler) GetAgendaCalendar(ctx echo.Context, link string) error {
+	var request GetAgendaCalendarRequestObject
+
+	request.Link = link
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAgendaCalendar(ctx.Request().Context(), request.(GetAgendaCalendarRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAgendaCalendar")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetAgendaCalendarResponseObject); ok {
+		return validResponse.VisitGetAgendaCalendarResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"gatehouse/central/agenda"
 	"gatehouse/central/api"
 	"gatehouse/central/checkin"
 	"gatehouse/central/fleet"
@@ -141,6 +142,8 @@ func (w *town) serve(cfg api.Config, change []func(*api.Config)) {
 	again, err := replay.New(replay.Config{Pool: w.pool})
 	require.NoError(w.t, err)
 	cfg.Replay, cfg.Logger = again, logger
+	cfg.Agenda, err = agenda.New(agenda.Config{Pool: w.pool, Audit: w.staff.Audit})
+	require.NoError(w.t, err)
 	cfg.Now = func() time.Time { return w.now() }
 	cfg.Touch = func(stream uuid.UUID) { w.touched = append(w.touched, stream) }
 	for _, fn := range change {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"gatehouse/central/agenda"
 	"gatehouse/central/checkin"
 	"gatehouse/central/payment"
 	"gatehouse/central/programme"
@@ -135,6 +136,10 @@ func ofRegistration(err error) *Refusal {
 		return refuse(http.StatusConflict, CodeNotOnSale, "%s", sentence(root(err).Error()))
 	case errors.Is(err, registration.ErrCosts):
 		return refuse(http.StatusPaymentRequired, CodePaymentRequired, "A ticket of this type has to be paid for: make an order.")
+	case errors.Is(err, agenda.ErrNoLink), errors.Is(err, agenda.ErrNoSession):
+		return refuse(http.StatusNotFound, CodeNotFound, "%s", sentence(root(err).Error()))
+	case errors.Is(err, agenda.ErrFull):
+		return refuse(http.StatusConflict, CodeConflict, "%s", sentence(agenda.ErrFull.Error()))
 	case errors.Is(err, registration.ErrNoOrder), errors.Is(err, registration.ErrNotFound), errors.Is(err, ticket.ErrNoTicket),
 		errors.Is(err, payment.ErrNoMessages):
 		return refuse(http.StatusNotFound, CodeNotFound, "There is no such thing.")

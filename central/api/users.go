@@ -72,6 +72,9 @@ func (o userOps) erase(ctx context.Context, by staff.Principal, id uuid.UUID) er
 	if err := o.s.cfg.Registration.Holders.Erase(ctx, id); err != nil {
 		return err
 	}
+	if err := o.s.cfg.Agenda.Erase(ctx, id); err != nil {
+		return err
+	}
 	return o.s.cfg.Staff.Accounts.Erase(ctx, by, id)
 }
 
