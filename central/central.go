@@ -73,6 +73,7 @@ type Central struct {
 	Replay       *replay.Service
 	Agenda       *agenda.Service
 
+	counter checkin.Counter
 	queries *queries
 	logger  *slog.Logger
 	ping    func(ctx context.Context) error
@@ -97,7 +98,7 @@ func Open(ctx context.Context, cfg Config) (*Central, error) {
 		return nil, err
 	}
 	c := &Central{
-		queries: queries, logger: cfg.Logger, ping: pool.Ping, close: pool.Close,
+		counter: checkin.NewCounter(pool), queries: queries, logger: cfg.Logger, ping: pool.Ping, close: pool.Close,
 		seal:     func(ctx context.Context, stream uuid.UUID) error { return roster.SealNow(ctx, pool, stream) },
 		backlog:  func(ctx context.Context) (int64, error) { return roster.Backlog(ctx, pool) },
 		diverged: func(ctx context.Context) (int, error) { return fleet.Diverged(ctx, pool) },

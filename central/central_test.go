@@ -78,7 +78,13 @@ type serving struct {
 
 func serve(t *testing.T, change ...func(*ServeConfig)) *serving {
 	t.Helper()
-	s := &serving{Central: open(t, pgtest.URL(t)), served: make(chan error, 1)}
+	return serveOn(t, pgtest.URL(t), change...)
+}
+
+// serveOn is serve on a database that may have other copies of central.
+func serveOn(t *testing.T, url string, change ...func(*ServeConfig)) *serving {
+	t.Helper()
+	s := &serving{Central: open(t, url), served: make(chan error, 1)}
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	s.url = "http://" + listener.Addr().String()

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"gatehouse/central/api/live"
 	"gatehouse/central/gateapi"
 	"gatehouse/syncproto"
 )
@@ -115,6 +116,13 @@ func (c *Central) registerState(registry *prometheus.Registry, workers []*worker
 		}))
 	}
 	return register(registry, figures...)
+}
+
+// liveStreams is the figure of a hub.
+func liveStreams(hub *live.Hub) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "gatehouse_live_streams", Help: "Live streams that are open.",
+	}, func() float64 { return float64(hub.Streams()) })
 }
 
 // figure reads a figure that is in the database; it is NaN where it is not known.

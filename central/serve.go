@@ -18,6 +18,7 @@ import (
 
 	"gatehouse/central/admin"
 	"gatehouse/central/api"
+	"gatehouse/central/api/live"
 	"gatehouse/central/gateapi"
 	"gatehouse/central/web"
 )
@@ -50,6 +51,9 @@ type ServeConfig struct {
 	Timeouts Timeouts
 	// RateLimit is how many API requests a minute somebody may make; 0 is no limit.
 	RateLimit int
+	// LiveMax and LiveAddressMax are how many live streams there may be, and of one
+	// address. Default to those of the package live.
+	LiveMax, LiveAddressMax int
 	// Background are further workers to supervise, by name. Defaults to none.
 	Background map[string]func(ctx context.Context) error
 	// OnReady is called once requests are served and the workers run. Defaults to
@@ -80,10 +84,15 @@ func (c *Central) Serve(ctx context.Context, cfg ServeConfig) error {
 		{name: "staff", run: c.Staff.Run},
 		{name: "registration", run: c.Registration.Run},
 	}
+	hub, err := c.hub(&cfg)
+	if err != nil {
+		return errors.Join(err, cfg.Listener.Close())
+	}
+	workers = append(workers, &worker{name: "live", run: hub.Run})
 	for name, run := range cfg.Background {
 		workers = append(workers, &worker{name: name, run: run})
 	}
-	handler, err := c.surfaces(workers, &cfg)
+	handler, err := c.surfaces(workers, hub, &cfg)
 	if err != nil {
 		return errors.Join(err, cfg.Listener.Close())
 	}
@@ -139,9 +148,9 @@ func serveHTTP(ctx context.Context, stopWork func(), cfg ServeConfig, handler ht
 }
 
 // surfaces mounts everything that answers requests.
-func (c *Central) surfaces(workers []*worker, cfg *ServeConfig) (http.Handler, error) {
+func (c *Central) surfaces(workers []*worker, hub *live.Hub, cfg *ServeConfig) (http.Handler, error) {
 	registry := prometheus.NewRegistry()
-	if err := c.registerState(registry, workers); err != nil {
+	if err := errors.Join(c.registerState(registry, workers), register(registry, liveStreams(hub))); err != nil {
 		return nil, err
 	}
 	journals, err := newMetered(c.Checkin, registry)
@@ -165,7 +174,7 @@ func (c *Central) surfaces(workers []*worker, cfg *ServeConfig) (http.Handler, e
 		return nil, err
 	}
 	rest, err := api.New(context.Background(), api.Config{
-		Staff: c.Staff, Programme: c.Programme, Registration: c.Registration, Desk: c.Desk, Replay: c.Replay, Agenda: c.Agenda, Touch: c.Roster.Touch, RateLimit: cfg.RateLimit,
+		Staff: c.Staff, Programme: c.Programme, Registration: c.Registration, Desk: c.Desk, Replay: c.Replay, Agenda: c.Agenda, Live: hub, Touch: c.Roster.Touch, RateLimit: cfg.RateLimit,
 		Logger: c.logger, Secure: cfg.secure(), AllowOrigins: cfg.AllowOrigins,
 	})
 	if err != nil {

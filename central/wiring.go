@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"gatehouse/central/api/live"
 	"gatehouse/central/checkin"
 	"gatehouse/central/fleet"
 	"gatehouse/central/payment"
@@ -53,4 +54,12 @@ func (c *Central) orders(p *parts, cfg OrderConfig) registration.Config {
 		Pool: p.tickets.Pool, Issuer: ticket.NewIssuer(c.Tickets), Tickets: c.Tickets, Touch: c.Roster.Touch, Shop: newShops(c.shop, time.Now).of,
 		Providers: cfg.Providers, Hold: cfg.Hold, OfferHold: cfg.OfferHold, Back: cfg.Back, Audit: c.Staff.Audit, Logger: c.logger,
 	}
+}
+
+// hub is what live streams go by.
+func (c *Central) hub(cfg *ServeConfig) (*live.Hub, error) {
+	return live.New(live.Config{
+		Source:     live.Features{Event: c.Programme.Event, Left: c.Tickets.Left, Count: c.counter.Count, Changed: c.counter.Changed},
+		StreamsMax: cfg.LiveMax, AddressMax: cfg.LiveAddressMax, Logger: c.logger,
+	})
 }

@@ -39,6 +39,7 @@ func programmeAccesses() map[string]access {
 		"getEvent":            {need: staff.EventRead, event: "id"},
 		"updateEvent":         {need: staff.EventWrite, event: "id"},
 		"deleteEvent":         {need: staff.EventCreate, event: "id"},
+		"getEventLive":        {need: staff.EventRead, event: "id"},
 		"setEventStatus":      {need: staff.EventStatus, event: "id"},
 		"exportEvent":         {need: staff.EventWrite, event: "id"},
 		"importEvent":         {need: staff.EventCreate},

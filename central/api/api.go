@@ -24,6 +24,7 @@ import (
 
 	"gatehouse/central/agenda"
 	"gatehouse/central/api/hot"
+	"gatehouse/central/api/live"
 	"gatehouse/central/checkin"
 	"gatehouse/central/programme"
 	"gatehouse/central/registration"
@@ -39,6 +40,10 @@ type Config struct {
 	Desk         *checkin.Desk
 	Replay       *replay.Service
 	Agenda       *agenda.Service
+	Live         *live.Hub
+	// LiveWriteMax is how long a client may take for a message of a live stream. Defaults to
+	// [LiveWriteMax].
+	LiveWriteMax time.Duration
 	// Mail has letters sent; nil where none are.
 	Mail Mailer
 	// Secure says that browsers reach central by https: cookies go no other way.
@@ -75,8 +80,8 @@ type Server struct {
 
 // New makes the API; an error is a mistake in the document.
 func New(ctx context.Context, cfg Config) (*Server, error) {
-	if cfg.Staff == nil || cfg.Programme == nil || cfg.Registration == nil || cfg.Desk == nil || cfg.Replay == nil || cfg.Agenda == nil {
-		return nil, errors.New("new api: staff, programme, registration, desk, replay and agenda are required")
+	if cfg.Staff == nil || cfg.Programme == nil || cfg.Registration == nil || cfg.Desk == nil || cfg.Replay == nil || cfg.Agenda == nil || cfg.Live == nil {
+		return nil, errors.New("new api: staff, programme, registration, desk, replay, agenda and live are required")
 	}
 	if cfg.Touch == nil {
 		cfg.Touch = func(uuid.UUID) {}
@@ -86,6 +91,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	if cfg.Random == nil {
 		cfg.Random = rand.Reader
+	}
+	if cfg.LiveWriteMax == 0 {
+		cfg.LiveWriteMax = LiveWriteMax
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
@@ -157,6 +165,7 @@ type handlers struct {
 	accountOps
 	userOps
 	eventOps
+	liveOps
 	attendeeOps
 	scheduleOps
 	sessionOps
@@ -183,6 +192,7 @@ func (s *Server) handlers() handlers {
 		accountOps{s},
 		userOps{s},
 		eventOps{s},
+		liveOps{s},
 		attendeeOps{s},
 		scheduleOps{s},
 		sessionOps{s},

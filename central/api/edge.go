@@ -39,7 +39,7 @@ func versionOf(tag string) string {
 
 // compress compresses what is read. What changes something is answered as it is: such
 // answers hold secrets beside what the caller sent, and their length would tell of them
-// (BREACH).
+// (BREACH). Nor is a live stream, of which each message is sent at once.
 func compress() (echo.MiddlewareFunc, error) {
 	wrap, err := gzhttp.NewWrapper(gzhttp.MinSize(compressMin), gzhttp.EnableZstd(true), gzhttp.PreferZstd(true), gzhttp.SuffixETag(gzipTag))
 	if err != nil {
@@ -49,7 +49,7 @@ func compress() (echo.MiddlewareFunc, error) {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		with := compressed(next)
 		return func(c echo.Context) error {
-			if c.Request().Method != http.MethodGet {
+			if c.Request().Method != http.MethodGet || c.Path() == livePath {
 				return next(c)
 			}
 			plain := c.Response()

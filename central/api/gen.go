@@ -725,6 +725,34 @@ type LinkAnswer struct {
 	Success bool   `json:"success"`
 }
 
+// LiveState defines model for LiveState.
+type LiveState struct {
+	// Attendance For whoever may read it
+	Attendance *struct {
+		// Admitted Tickets that were ever admitted
+		Admitted       int            `json:"admitted"`
+		Denied         int            `json:"denied"`
+		DeniedByReason map[string]int `json:"denied_by_reason"`
+
+		// Inside Tickets that are inside now
+		Inside  int `json:"inside"`
+		Tickets int `json:"tickets"`
+
+		// Zones How many are in each inner zone
+		Zones map[string]int `json:"zones"`
+	} `json:"attendance,omitempty"`
+	EventId     ID          `json:"event_id"`
+	Rev         int64       `json:"rev"`
+	Status      EventStatus `json:"status"`
+	TicketTypes []struct {
+		Key Key `json:"key"`
+
+		// Left For whoever may read attendance, of what is limited
+		Left    *int `json:"left,omitempty"`
+		SoldOut bool `json:"sold_out"`
+	} `json:"ticket_types"`
+}
+
 // Login defines model for Login.
 type Login struct {
 	// Code Second factor, where the account has one
@@ -1698,6 +1726,11 @@ type GetEventCalendarParams struct {
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
+// GetEventLiveParams defines parameters for GetEventLive.
+type GetEventLiveParams struct {
+	LastEventID *string `json:"Last-Event-ID,omitempty"`
+}
+
 // ListOrdersParams defines parameters for ListOrders.
 type ListOrdersParams struct {
 	State *OrderState `form:"state,omitempty" json:"state,omitempty"`
@@ -2305,6 +2338,9 @@ type ServerInterface interface {
 	// ExportEvent The whole programme of an event
 	// (GET /events/{id}/export)
 	ExportEvent(ctx echo.Context, id EventID) error
+	// GetEventLive How an event stands, told as it changes
+	// (GET /events/{id}/live)
+	GetEventLive(ctx echo.Context, id EventID, params GetEventLiveParams) error
 	// ListOrders List the orders of an event, the newest first
 	// (GET /events/{id}/orders)
 	ListOrders(ctx echo.Context, id EventID, params ListOrdersParams) error
@@ -3424,6 +3460,42 @@ func (w *ServerInterfaceWrapper) ExportEvent(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ExportEvent(ctx, id)
+	return err
+}
+
+// GetEventLive converts echo context to params.
+func (w *ServerInterfaceWrapper) GetEventLive(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id EventID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int32", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetEventLiveParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Last-Event-ID" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Last-Event-ID")]; found {
+		var LastEventID string
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Last-Event-ID, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Last-Event-ID", valueList[0], &LastEventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Last-Event-ID: %s", err))
+		}
+
+		params.LastEventID = &LastEventID
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetEventLive(ctx, id, params)
 	return err
 }
 
@@ -5591,6 +5663,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PUT(options.BaseURL+"/events/:id/ticket-types/:key", wrapper.UpdateTicketType, options.OperationMiddlewares["updateTicketType"]...)
 	router.GET(options.BaseURL+"/events/:id/export", wrapper.ExportEvent, options.OperationMiddlewares["exportEvent"]...)
 	router.POST(options.BaseURL+"/events/import", wrapper.ImportEvent, options.OperationMiddlewares["importEvent"]...)
+	router.GET(options.BaseURL+"/events/:id/live", wrapper.GetEventLive, options.OperationMiddlewares["getEventLive"]...)
 	router.GET(options.BaseURL+"/events/:id/calendar.ics", wrapper.GetEventCalendar, options.OperationMiddlewares["getEventCalendar"]...)
 	router.GET(options.BaseURL+"/stages/:id/calendar.ics", wrapper.GetStageCalendar, options.OperationMiddlewares["getStageCalendar"]...)
 	router.GET(options.BaseURL+"/schedule", wrapper.ListSchedule, options.OperationMiddlewares["listSchedule"]...)
@@ -7599,6 +7672,75 @@ type ExportEventdefaultJSONResponse struct {
 }
 
 func (response ExportEventdefaultJSONResponse) VisitExportEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventLiveRequestObject struct {
+	Id     EventID `json:"id"`
+	Params GetEventLiveParams
+}
+
+type GetEventLiveResponseObject interface {
+	VisitGetEventLiveResponse(w http.ResponseWriter) error
+}
+
+type GetEventLive200TexteventStreamResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response GetEventLive200TexteventStreamResponse) VisitGetEventLiveResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/event-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type GetEventLivedefaultJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetEventLivedefaultJSONResponse) VisitGetEventLiveResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -10476,6 +10618,9 @@ type StrictServerInterface interface {
 	// ExportEvent The whole programme of an event
 	// (GET /events/{id}/export)
 	ExportEvent(ctx context.Context, request ExportEventRequestObject) (ExportEventResponseObject, error)
+	// GetEventLive How an event stands, told as it changes
+	// (GET /events/{id}/live)
+	GetEventLive(ctx context.Context, request GetEventLiveRequestObject) (GetEventLiveResponseObject, error)
 	// ListOrders List the orders of an event, the newest first
 	// (GET /events/{id}/orders)
 	ListOrders(ctx context.Context, request ListOrdersRequestObject) (ListOrdersResponseObject, error)
@@ -12254,6 +12399,32 @@ func (sh *strictHandler) ExportEvent(ctx echo.Context, id EventID) error {
 		return err
 	} else if validResponse, ok := response.(ExportEventResponseObject); ok {
 		return validResponse.VisitExportEventResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetEventLive operation middleware
+func (sh *strictHandler) GetEventLive(ctx echo.Context, id EventID, params GetEventLiveParams) error {
+	var request GetEventLiveRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetEventLive(ctx.Request().Context(), request.(GetEventLiveRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetEventLive")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetEventLiveResponseObject); ok {
+		return validResponse.VisitGetEventLiveResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

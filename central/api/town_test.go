@@ -26,6 +26,7 @@ import (
 
 	"gatehouse/central/agenda"
 	"gatehouse/central/api"
+	"gatehouse/central/api/live"
 	"gatehouse/central/checkin"
 	"gatehouse/central/fleet"
 	"gatehouse/central/payment"
@@ -42,6 +43,7 @@ import (
 
 func TestMain(m *testing.M) {
 	openapi3filter.RegisterBodyDecoder("text/calendar", openapi3filter.PlainBodyDecoder)
+	openapi3filter.RegisterBodyDecoder("text/event-stream", openapi3filter.PlainBodyDecoder)
 	pgtest.Main(m)
 }
 
@@ -99,7 +101,13 @@ func open(t testing.TB, url string, change ...func(*api.Config)) *town {
 		},
 	})
 	require.NoError(t, err)
-	w.serve(api.Config{Staff: w.staff, Programme: w.prog, Registration: w.orders, Mail: w.mail, Desk: w.desk(keys)}, change)
+	counts := checkin.NewCounter(w.pool)
+	// A stream is over when it has told how things are: nobody could wait for more of it.
+	hub, err := live.New(live.Config{
+		Source: live.Features{Event: w.prog.Event, Left: tickets.Left, Count: counts.Count, Changed: counts.Changed}, Life: time.Nanosecond,
+	})
+	require.NoError(t, err)
+	w.serve(api.Config{Live: hub, Staff: w.staff, Programme: w.prog, Registration: w.orders, Mail: w.mail, Desk: w.desk(keys)}, change)
 	return w
 }
 

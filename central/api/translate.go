@@ -20,7 +20,7 @@ import (
 // translate says what an error of a feature means to the caller; nil for one that is
 // not the caller's.
 func translate(err error) *Refusal {
-	for _, of := range []func(error) *Refusal{ofProgramme, ofStaff, ofRegistration, ofCheckin, ofReplay} {
+	for _, of := range []func(error) *Refusal{ofProgramme, ofStaff, ofRegistration, ofCheckin, ofReplay, ofLive} {
 		if r := of(err); r != nil {
 			return r
 		}

@@ -152,3 +152,29 @@ func NextNumber(ctx context.Context, tx pgx.Tx, event syncproto.EventNo) (syncpr
 	}
 	return syncproto.TicketNo(last) + 1, nil
 }
+
+// Left is what may still be sold of a ticket type.
+type Left struct {
+	Key    string
+	Places *int // nil: not limited
+}
+
+// Left reads what may still be sold of each type of an event, in their order, as far as
+// quotas and the event's capacity go. An event that is not there has no types.
+func (s *Service) Left(ctx context.Context, event syncproto.EventNo) ([]Left, error) {
+	rows, err := s.cfg.Pool.Query(ctx, `
+		SELECT t.key, CASE WHEN coalesce(c.quota, l.quota) IS NOT NULL THEN greatest(least(c.quota - c.used, l.quota - l.used), 0) END
+		FROM capacity c
+		JOIN ticket_type t ON t.event_id = c.event_id AND t.no = c.type_no
+		LEFT JOIN event_limit l ON l.event_id = c.event_id
+		WHERE c.event_id = $1::bigint
+		ORDER BY t.no`, int64(event))
+	if err != nil {
+		return nil, fmt.Errorf("read places of event %d: %w", event, err)
+	}
+	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Left])
+	if err != nil {
+		return nil, fmt.Errorf("read places of event %d: %w", event, err)
+	}
+	return out, nil
+}

@@ -15,6 +15,7 @@ import (
 
 	"gatehouse/central"
 	"gatehouse/central/api"
+	"gatehouse/central/api/live"
 )
 
 // serveFlags are the flags of serve.
@@ -27,6 +28,7 @@ type serveFlags struct {
 	proxies        []string
 	origins        []string
 	rate           int
+	live, liveEach int
 	level          slog.Level
 }
 
@@ -54,6 +56,8 @@ On a loopback address it speaks plain HTTP. Any other address needs --tls-cert a
 	flags.BoolVar(&f.insecure, "insecure-http", false, "speak plain HTTP on an address that others can reach: whoever shares the network\ncan read the attendance page and the gates' traffic, though not forge it;\nuse it behind a proxy that ends TLS")
 	flags.StringArrayVar(&f.proxies, "trusted-proxy", nil, "network of a proxy in front, such as 10.0.0.0/8, whose X-Forwarded-For is believed;\nmay be repeated (default: none)")
 	flags.StringArrayVar(&f.origins, "allow-origin", nil, "site whose scripts may use the REST API in a browser, such as https://fair.example;\nmay be repeated (default: none but central's own)")
+	flags.IntVar(&f.live, "live-max", live.StreamsMax, "live streams at once; each takes a file descriptor and some 30 KiB")
+	flags.IntVar(&f.liveEach, "live-address-max", live.AddressMax, "live streams at once of one address")
 	flags.IntVar(&f.rate, "rate-limit", api.RateDefault, "API requests a minute for an account, an API key, or the visitors at one address; 0 for no limit")
 	flags.TextVar(&f.level, "log-level", slog.LevelInfo, "least level of what is logged: DEBUG, INFO, WARN or ERROR")
 	needs(c, "listen")
@@ -87,6 +91,7 @@ func (a *app) runServe(ctx context.Context, f *serveFlags) error {
 	local, public := f.urls(listener.Addr())
 	cfg := central.ServeConfig{
 		Listener: listener, TLS: secure, PublicURL: public, TrustedProxies: proxies, RateLimit: f.rate, AllowOrigins: f.origins,
+		LiveMax: f.live, LiveAddressMax: f.liveEach,
 		OnReady: func() {
 			logger.Info("serving", "url", local)
 			fmt.Fprintf(a.out, "central ready %s\n", local) // one write
@@ -125,8 +130,11 @@ func (f *serveFlags) check(ctx context.Context) (*tls.Config, error) {
 
 // trusted reads the networks of proxies, and looks at what else says who may ask.
 func (f *serveFlags) trusted() ([]netip.Prefix, error) {
-	if f.rate < 0 {
+	switch {
+	case f.rate < 0:
 		return nil, misused("--rate-limit cannot be less than 0")
+	case f.live < 1 || f.liveEach < 1:
+		return nil, misused("--live-max and --live-address-max cannot be less than 1")
 	}
 	for _, text := range f.origins {
 		if u, err := url.Parse(text); text != "*" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" || u.RawQuery != "") {
