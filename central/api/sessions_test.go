@@ -202,15 +202,18 @@ func TestTodayIsThatOfTheEvent(t *testing.T) {
 	early := talk("Early", stage, "", "")
 	early["start_time"], early["end_time"] = "2026-12-02T00:30:00+01:00", "2026-12-02T01:00:00+01:00"
 	boss.do("POST", fair+"/sessions", early).made()
-	for now, want := range map[string][]any{
-		"2026-12-01T22:59:59Z": {"Late"}, // one second before midnight in Berlin
-		"2026-12-01T23:00:00Z": {"Early"},
-		"2026-12-03T12:00:00Z": {},
+	for _, c := range []struct { // a clock goes forward
+		now  string
+		want []any
+	}{
+		{"2026-12-01T22:59:59Z", []any{"Late"}}, // one second before midnight in Berlin
+		{"2026-12-01T23:00:00Z", []any{"Early"}},
+		{"2026-12-03T12:00:00Z", []any{}},
 	} {
-		at, err := time.Parse(time.RFC3339, now)
+		at, err := time.Parse(time.RFC3339, c.now)
 		require.NoError(t, err)
 		w.now = func() time.Time { return at }
-		require.Equal(t, want, titles(t, guest, "/schedule/today?limit=5"), now)
+		require.Equal(t, c.want, titles(t, guest, "/schedule/today?limit=5"), c.now)
 	}
 }
 
