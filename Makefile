@@ -28,6 +28,10 @@ SEED ?= 1
 SOAK_SECONDS ?= 1800
 SOAK_COUNT ?= 20
 BENCHFLAGS ?=
+DURATION ?= 60s
+RATE ?= 1700
+STREAMS ?= 5000
+LOADFLAGS ?=
 TESTFLAGS ?=
 # How often gates are killed, and which of the first calls to the disk fail, with how many more up to the 200th drawn by lot.
 KILLS ?= 200
@@ -82,6 +86,12 @@ bench: ## Measure the figures in README, each beside its physical limit; BENCHFL
 	@$(MAKE) build
 	@bin/gatebench $(BENCHFLAGS)
 
+.PHONY: load
+load: ## Put the load of a busy festival on a central and 5000 live streams on it, by k6; DURATION=60s RATE=1700 STREAMS=5000 LOADFLAGS="--json FILE"
+	@scripts/install-deps.sh demo
+	@$(MAKE) build
+	@bin/loadtest --k6 "$$(scripts/tool.sh k6)" --duration $(DURATION) --rate $(RATE) --streams $(STREAMS) $(LOADFLAGS)
+
 .PHONY: bench/smoke
 bench/smoke: ## See that every benchmark runs, for a second each; no figure fails it
 	@scripts/install-deps.sh demo
@@ -90,6 +100,7 @@ ifneq ($(wildcard cmd/gatebench),)
 	@$(MAKE) build
 	@bin/gatebench --quick
 endif
+	@bin/loadtest --quick
 
 .PHONY: sim
 sim: ## Play SEEDS (2000) simulated fleets from SEED (1) on, and see that the simulator finds every bug of its bank

@@ -16,7 +16,7 @@ version=$(awk -v package="$package" 'NF >= 2 && $2 ~ /^v/ && index(package, $1) 
 dir=${XDG_CACHE_HOME:-$HOME/.cache}/gatehouse/tools/$name-$version-$(go env GOVERSION)
 
 if [ ! -x "$dir/$name" ]; then
-	echo "Building $name $version, once for this machine; golangci-lint takes a minute or two." >&2
+	echo "Building $name $version, once for this machine; golangci-lint and k6 take a minute or two." >&2
 	mkdir -p "$dir"
 	# Built aside and renamed, so that two builds at a time, or a build cut short, leave no half of a program.
 	part=$(mktemp "$dir/.$name.XXXXXX")

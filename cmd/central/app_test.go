@@ -57,6 +57,8 @@ func TestMisuseIsOneLineAndCodeTwo(t *testing.T) {
 		"half an address":    {"serve --data D --listen 8080", "is not an address such as 127.0.0.1:8080"},
 		"everybody's":        {"serve --data D --listen :0", "can be reached by others: give --tls-cert and --tls-key, or --insecure-http"},
 		"half a certificate": {"serve --data D --listen 127.0.0.1:0 --tls-cert c", "belong together"},
+		"profiles for all":   {"serve --data D --listen 127.0.0.1:0 --pprof :6060", "is not a loopback address"},
+		"no live streams":    {"serve --data D --listen 127.0.0.1:0 --live-max 0", "cannot be less than 1"},
 		"public URL":         {"serve --data D --listen 127.0.0.1:0 --public-url tickets", `is not a URL such as`},
 	} {
 		t.Run(name, func(t *testing.T) {

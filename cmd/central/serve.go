@@ -23,6 +23,7 @@ type serveFlags struct {
 	where
 	sales          salesFlags
 	listen, public string
+	pprof          string
 	cert, key      string
 	insecure       bool
 	proxies        []string
@@ -59,6 +60,7 @@ On a loopback address it speaks plain HTTP. Any other address needs --tls-cert a
 	flags.IntVar(&f.live, "live-max", live.StreamsMax, "live streams at once; each takes a file descriptor and some 30 KiB")
 	flags.IntVar(&f.liveEach, "live-address-max", live.AddressMax, "live streams at once of one address")
 	flags.IntVar(&f.rate, "rate-limit", api.RateDefault, "API requests a minute for an account, an API key, or the visitors at one address; 0 for no limit")
+	flags.StringVar(&f.pprof, "pprof", "", "loopback address, host:port, to serve profiles on for go tool pprof; whoever is on this machine\ncan read them (default: nowhere)")
 	flags.TextVar(&f.level, "log-level", slog.LevelInfo, "least level of what is logged: DEBUG, INFO, WARN or ERROR")
 	needs(c, "listen")
 	return c
@@ -97,8 +99,12 @@ func (a *app) runServe(ctx context.Context, f *serveFlags) error {
 			fmt.Fprintf(a.out, "central ready %s\n", local) // one write
 		},
 	}
+	cfg.Background = map[string]func(context.Context) error{}
 	if s.cluster != nil {
-		cfg.Background = map[string]func(context.Context) error{"postgres": s.cluster.Watch}
+		cfg.Background["postgres"] = s.cluster.Watch
+	}
+	if f.pprof != "" {
+		cfg.Background["pprof"] = profiles(f.pprof, a.out)
 	}
 	return errors.Join(s.Serve(ctx, cfg), s.close())
 }
@@ -108,6 +114,9 @@ func (f *serveFlags) check(ctx context.Context) (*tls.Config, error) {
 	host, _, err := net.SplitHostPort(f.listen)
 	if err != nil {
 		return nil, misused("--listen %q is not an address such as 127.0.0.1:8080", f.listen)
+	}
+	if at, _, err := net.SplitHostPort(f.pprof); f.pprof != "" && (err != nil || !loopback(ctx, at)) {
+		return nil, misused("--pprof %q is not a loopback address such as 127.0.0.1:6060", f.pprof)
 	}
 	if u, err := url.Parse(f.public); f.public != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
 		return nil, misused("--public-url %q is not a URL such as https://tickets.example.org", f.public)
