@@ -30,6 +30,8 @@ func features() map[string][]string {
 		"report":       nil,
 		"replay":       nil,
 		"agenda":       nil,
+		"pass":         nil,
+		"handout":      {"programme", "ticket", "pass"},
 	}
 }
 

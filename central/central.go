@@ -18,6 +18,8 @@ import (
 	"gatehouse/central/checkin"
 	"gatehouse/central/finding"
 	"gatehouse/central/fleet"
+	"gatehouse/central/handout"
+	"gatehouse/central/pass"
 	"gatehouse/central/payment"
 	"gatehouse/central/pg"
 	"gatehouse/central/programme"
@@ -38,6 +40,8 @@ type Config struct {
 	DatabaseURL string
 	// Orders says how tickets are sold.
 	Orders OrderConfig
+	// Handout says how tickets are handed out.
+	Handout HandoutConfig
 	// Logger hears of what an operator may want to know. Defaults to
 	// slog.Default().
 	Logger *slog.Logger
@@ -53,6 +57,16 @@ type OrderConfig struct {
 	Providers map[string]payment.Provider
 	// Back is the address where a buyer goes on after paying. Defaults to none.
 	Back string
+}
+
+// HandoutConfig says how tickets are handed out. The zero value makes links that are paths,
+// and no passes of wallets.
+type HandoutConfig struct {
+	// URL is where people reach central, without a slash at the end. Defaults to none.
+	URL string
+	// Apple and Google make passes. Default to none.
+	Apple  *pass.Apple
+	Google *pass.Google
 }
 
 // Central is all features on one database. It is safe for concurrent use.
@@ -72,6 +86,8 @@ type Central struct {
 	Registration *registration.Service
 	Replay       *replay.Service
 	Agenda       *agenda.Service
+	// Handout gives tickets to those who hold them.
+	Handout *handout.Service
 
 	counter checkin.Counter
 	queries *queries
@@ -194,7 +210,12 @@ func (c *Central) build(ctx context.Context, cfg Config, p *parts) (err error) {
 	if c.Replay, err = replay.New(replay.Config{Pool: p.tickets.Pool}); err != nil {
 		return err
 	}
-	c.Agenda, err = agenda.New(agenda.Config{Pool: p.tickets.Pool, Audit: c.Staff.Audit})
+	if c.Agenda, err = agenda.New(agenda.Config{Pool: p.tickets.Pool, Audit: c.Staff.Audit}); err != nil {
+		return err
+	}
+	c.Handout, err = handout.New(handout.Config{
+		Pool: p.tickets.Pool, Programme: c.Programme, Tickets: c.Tickets, URL: cfg.Handout.URL, Apple: cfg.Handout.Apple, Google: cfg.Handout.Google,
+	})
 	return err
 }
 

@@ -20,6 +20,7 @@ import (
 	"gatehouse/central/api"
 	"gatehouse/central/api/live"
 	"gatehouse/central/gateapi"
+	"gatehouse/central/portal"
 	"gatehouse/central/web"
 )
 
@@ -174,13 +175,19 @@ func (c *Central) surfaces(workers []*worker, hub *live.Hub, cfg *ServeConfig) (
 		return nil, err
 	}
 	rest, err := api.New(context.Background(), api.Config{
-		Staff: c.Staff, Programme: c.Programme, Registration: c.Registration, Desk: c.Desk, Replay: c.Replay, Agenda: c.Agenda, Live: hub, Touch: c.Roster.Touch, RateLimit: cfg.RateLimit,
+		Staff: c.Staff, Programme: c.Programme, Registration: c.Registration, Desk: c.Desk, Replay: c.Replay, Agenda: c.Agenda, Live: hub, Handout: c.Handout,
+		Touch: c.Roster.Touch, RateLimit: cfg.RateLimit,
 		Logger: c.logger, Secure: cfg.secure(), AllowOrigins: cfg.AllowOrigins,
 	})
 	if err != nil {
 		return nil, err
 	}
+	tickets, err := portal.New(portal.Config{Tickets: c.Handout})
+	if err != nil {
+		return nil, err
+	}
 	rest.Mount(e)
+	tickets.Mount(e)
 	gates.Mount(e)
 	console.Mount(e)
 	return e, nil

@@ -3,7 +3,7 @@
 #
 #   go     Go 1.26 or newer (checked, never installed)
 #   demo   go, and the server programs of Postgres 15 or newer
-#   test   demo, and qrencode, zbarimg, strace and ip, which the tests drive
+#   test   demo, and qrencode, zbarimg, pdftoppm, openssl, strace and ip, which the tests drive
 #   race   go, and a C compiler with its headers, which the race detector links with
 #
 # When all is present it says nothing and returns at once. What is missing is installed with apt-get where this user
@@ -54,6 +54,8 @@ missing_packages() {
 			missing_packages demo
 			have qrencode || echo qrencode
 			have zbarimg || echo zbar-tools
+			have pdftoppm || echo poppler-utils
+			have openssl || echo openssl
 			have strace || echo strace
 			have ip || [ -x /usr/sbin/ip ] || echo iproute2
 			;;

@@ -26,6 +26,7 @@ import (
 	"gatehouse/central/api/hot"
 	"gatehouse/central/api/live"
 	"gatehouse/central/checkin"
+	"gatehouse/central/handout"
 	"gatehouse/central/programme"
 	"gatehouse/central/registration"
 	"gatehouse/central/replay"
@@ -44,6 +45,7 @@ type Config struct {
 	// LiveWriteMax is how long a client may take for a message of a live stream. Defaults to
 	// [LiveWriteMax].
 	LiveWriteMax time.Duration
+	Handout      *handout.Service
 	// Mail has letters sent; nil where none are.
 	Mail Mailer
 	// Secure says that browsers reach central by https: cookies go no other way.
@@ -80,8 +82,12 @@ type Server struct {
 
 // New makes the API; an error is a mistake in the document.
 func New(ctx context.Context, cfg Config) (*Server, error) {
-	if cfg.Staff == nil || cfg.Programme == nil || cfg.Registration == nil || cfg.Desk == nil || cfg.Replay == nil || cfg.Agenda == nil || cfg.Live == nil {
-		return nil, errors.New("new api: staff, programme, registration, desk, replay, agenda and live are required")
+	for _, needed := range []bool{
+		cfg.Staff == nil, cfg.Programme == nil, cfg.Registration == nil, cfg.Desk == nil, cfg.Replay == nil, cfg.Agenda == nil, cfg.Live == nil, cfg.Handout == nil,
+	} {
+		if needed {
+			return nil, errors.New("new api: staff, programme, registration, desk, replay, agenda, live and handout are required")
+		}
 	}
 	if cfg.Touch == nil {
 		cfg.Touch = func(uuid.UUID) {}

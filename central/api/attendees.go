@@ -58,7 +58,11 @@ func (o attendeeOps) Register(ctx context.Context, r RegisterRequestObject) (Reg
 	if err != nil {
 		return nil, err
 	}
-	out.Data.Ticket = &Ticket{Id: got.Ticket, Code: got.Code, EventId: b.EventId, TicketType: b.TicketType, OrderId: &got.Order}
+	page, err := o.s.cfg.Handout.Link(ctx, got.Ticket, 0)
+	if err != nil {
+		return nil, err
+	}
+	out.Data.Ticket = &Ticket{Id: got.Ticket, Code: got.Code, Page: &page, EventId: b.EventId, TicketType: b.TicketType, OrderId: &got.Order}
 	return out, nil
 }
 
@@ -105,9 +109,15 @@ func (o attendeeOps) profile(ctx context.Context) (Profile, error) {
 	}
 	p := Profile{Id: a.ID, Name: a.Name, Email: a.Email, EmailVerified: !a.VerifiedAt.IsZero(), Role: string(a.Role), Rev: a.Rev, Tickets: []ProfileTicket{}}
 	for i := range orders {
+		pages, err := orderOps(o).pages(ctx, &orders[i])
+		if err != nil {
+			return p, err
+		}
 		for _, it := range orders[i].Items {
 			if it.Ticket != uuid.Nil {
-				p.Tickets = append(p.Tickets, ProfileTicket{Id: it.Ticket, EventId: int32(orders[i].Event), TicketType: it.Type, Status: string(it.Status)})
+				p.Tickets = append(p.Tickets, ProfileTicket{
+					Id: it.Ticket, EventId: int32(orders[i].Event), TicketType: it.Type, Status: string(it.Status), Page: orNil(pages[it.Ticket]),
+				})
 			}
 		}
 	}

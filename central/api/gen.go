@@ -847,12 +847,16 @@ type OrderInput struct {
 // OrderItem defines model for OrderItem.
 type OrderItem struct {
 	// Answers By key of the question
-	Answers  Answers `json:"answers"`
-	Email    string  `json:"email"`
-	Name     string  `json:"name"`
-	No       int     `json:"no"`
-	Price    Money   `json:"price"`
-	Returned bool    `json:"returned"`
+	Answers Answers `json:"answers"`
+	Email   string  `json:"email"`
+	Name    string  `json:"name"`
+	No      int     `json:"no"`
+
+	// Page Where the ticket opens for whoever has this link, until its code is another one. Below it are `/qr.svg`, `/qr.png`,
+	// `/ticket.pdf` and `/event.ics`, and where the operator has set it up `/pass.pkpass` and `/google-wallet`.
+	Page     *TicketPage `json:"page,omitempty"`
+	Price    Money       `json:"price"`
+	Returned bool        `json:"returned"`
 
 	// Status Of the ticket: paid, incomplete, cancelled, revoked
 	Status *string `json:"status,omitempty"`
@@ -983,10 +987,14 @@ type ProfileAnswer struct {
 
 // ProfileTicket defines model for ProfileTicket.
 type ProfileTicket struct {
-	EventId    ID                 `json:"event_id"`
-	Id         openapi_types.UUID `json:"id"`
-	Status     string             `json:"status"`
-	TicketType string             `json:"ticket_type"`
+	EventId ID                 `json:"event_id"`
+	Id      openapi_types.UUID `json:"id"`
+
+	// Page Where the ticket opens for whoever has this link, until its code is another one. Below it are `/qr.svg`, `/qr.png`,
+	// `/ticket.pdf` and `/event.ics`, and where the operator has set it up `/pass.pkpass` and `/google-wallet`.
+	Page       *TicketPage `json:"page,omitempty"`
+	Status     string      `json:"status"`
+	TicketType string      `json:"ticket_type"`
 }
 
 // Programme The document that `central event export` writes
@@ -1302,12 +1310,20 @@ type Text = string
 
 // Ticket defines model for Ticket.
 type Ticket struct {
-	Code       string              `json:"code"`
-	EventId    *ID                 `json:"event_id,omitempty"`
-	Id         openapi_types.UUID  `json:"id"`
-	OrderId    *openapi_types.UUID `json:"order_id,omitempty"`
-	TicketType *string             `json:"ticket_type,omitempty"`
+	Code    string              `json:"code"`
+	EventId *ID                 `json:"event_id,omitempty"`
+	Id      openapi_types.UUID  `json:"id"`
+	OrderId *openapi_types.UUID `json:"order_id,omitempty"`
+
+	// Page Where the ticket opens for whoever has this link, until its code is another one. Below it are `/qr.svg`, `/qr.png`,
+	// `/ticket.pdf` and `/event.ics`, and where the operator has set it up `/pass.pkpass` and `/google-wallet`.
+	Page       *TicketPage `json:"page,omitempty"`
+	TicketType *string     `json:"ticket_type,omitempty"`
 }
+
+// TicketPage Where the ticket opens for whoever has this link, until its code is another one. Below it are `/qr.svg`, `/qr.png`,
+// `/ticket.pdf` and `/event.ics`, and where the operator has set it up `/pass.pkpass` and `/google-wallet`.
+type TicketPage = string
 
 // TicketType defines model for TicketType.
 type TicketType struct {

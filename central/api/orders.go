@@ -62,6 +62,31 @@ func showItem(it *registration.Item) OrderItem {
 	return out
 }
 
+// pages are where the tickets of an order open, by their ids. One that was handed to
+// somebody else is his alone.
+func (o orderOps) pages(ctx context.Context, order *registration.Order) (map[uuid.UUID]string, error) {
+	var numbers []syncproto.TicketNo
+	for i := range order.Items {
+		if order.Items[i].Number != 0 {
+			numbers = append(numbers, order.Items[i].Number)
+		}
+	}
+	if len(numbers) == 0 {
+		return nil, nil //nolint:nilnil // no map has no pages
+	}
+	all, err := o.s.cfg.Handout.Tickets(ctx, order.Event, numbers)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[uuid.UUID]string, len(all))
+	for i := range all {
+		if all[i].Issue == 0 || all[i].Email == order.Email {
+			out[all[i].ID] = all[i].Page
+		}
+	}
+	return out, nil
+}
+
 func (o orderOps) answer(r *registration.Order, message string) OrderAnswer {
 	return OrderAnswer{Success: true, Message: message, Data: o.show(r)}
 }
@@ -96,7 +121,11 @@ func (o orderOps) CreateOrder(ctx context.Context, r CreateOrderRequestObject) (
 	out.Data.Order, out.Data.Key, out.Data.Tickets = o.show(&made.Order), made.Key, []Ticket{}
 	for i, code := range made.Codes {
 		it := &made.Order.Items[i]
-		out.Data.Tickets = append(out.Data.Tickets, Ticket{Id: it.Ticket, Code: code, EventId: &b.EventId, TicketType: &it.Type, OrderId: &made.Order.ID})
+		page, err := o.s.cfg.Handout.Link(ctx, it.Ticket, 0)
+		if err != nil {
+			return nil, err
+		}
+		out.Data.Tickets = append(out.Data.Tickets, Ticket{Id: it.Ticket, Code: code, Page: &page, EventId: &b.EventId, TicketType: &it.Type, OrderId: &made.Order.ID})
 	}
 	return out, nil
 }
@@ -143,7 +172,18 @@ func (o orderOps) GetOrder(ctx context.Context, r GetOrderRequestObject) (GetOrd
 	if err != nil {
 		return nil, err
 	}
-	return GetOrder200JSONResponse{Headers: GetOrder200ResponseHeaders{ETag: new(tag(got.Rev))}, Body: o.answer(&got, "Here is the order.")}, nil
+	body := o.answer(&got, "Here is the order.")
+	// Who reads it because he works there has no need of other people's tickets.
+	if r.Params.OrderKey != nil || owns(staff.FromContext(ctx), got.Account) {
+		pages, err := o.pages(ctx, &got)
+		if err != nil {
+			return nil, err
+		}
+		for i := range body.Data.Items {
+			body.Data.Items[i].Page = orNil(pages[got.Items[i].Ticket])
+		}
+	}
+	return GetOrder200JSONResponse{Headers: GetOrder200ResponseHeaders{ETag: new(tag(got.Rev))}, Body: body}, nil
 }
 
 // PayOrder implements StrictServerInterface.

@@ -29,6 +29,7 @@ import (
 	"gatehouse/central/api/live"
 	"gatehouse/central/checkin"
 	"gatehouse/central/fleet"
+	"gatehouse/central/handout"
 	"gatehouse/central/payment"
 	"gatehouse/central/pgtest"
 	"gatehouse/central/programme"
@@ -57,6 +58,7 @@ type town struct {
 	staff     *staff.Service
 	prog      *programme.Service
 	orders    *registration.Service
+	tickets   *ticket.Service
 	mail      *postbox
 	handler   http.Handler
 	check     func(*http.Request, *httptest.ResponseRecorder)
@@ -86,10 +88,10 @@ func open(t testing.TB, url string, change ...func(*api.Config)) *town {
 	keys, err := fleet.NewKeys(fleet.KeysConfig{Pool: w.pool})
 	require.NoError(t, err)
 	require.NoError(t, keys.Prepare(t.Context()))
-	tickets, err := ticket.New(ticket.Config{Pool: w.pool, Programme: w.prog, Keys: keys})
+	w.tickets, err = ticket.New(ticket.Config{Pool: w.pool, Programme: w.prog, Keys: keys})
 	require.NoError(t, err)
 	w.orders, err = registration.New(registration.Config{
-		Pool: w.pool, Issuer: ticket.NewIssuer(tickets), Tickets: tickets, Audit: w.staff.Audit,
+		Pool: w.pool, Issuer: ticket.NewIssuer(w.tickets), Tickets: w.tickets, Audit: w.staff.Audit,
 		Providers: map[string]payment.Provider{payment.NameManual: payment.Manual{}},
 		Shop: func(ctx context.Context, event syncproto.EventNo) (registration.Shop, error) {
 			shop, err := w.prog.Types.Shop(ctx, event)
@@ -104,7 +106,7 @@ func open(t testing.TB, url string, change ...func(*api.Config)) *town {
 	counts := checkin.NewCounter(w.pool)
 	// A stream is over when it has told how things are: nobody could wait for more of it.
 	hub, err := live.New(live.Config{
-		Source: live.Features{Event: w.prog.Event, Left: tickets.Left, Count: counts.Count, Changed: counts.Changed}, Life: time.Nanosecond,
+		Source: live.Features{Event: w.prog.Event, Left: w.tickets.Left, Count: counts.Count, Changed: counts.Changed}, Life: time.Nanosecond,
 	})
 	require.NoError(t, err)
 	w.serve(api.Config{Live: hub, Staff: w.staff, Programme: w.prog, Registration: w.orders, Mail: w.mail, Desk: w.desk(keys)}, change)
@@ -150,6 +152,8 @@ func (w *town) serve(cfg api.Config, change []func(*api.Config)) {
 	again, err := replay.New(replay.Config{Pool: w.pool})
 	require.NoError(w.t, err)
 	cfg.Replay, cfg.Logger = again, logger
+	cfg.Handout, err = handout.New(handout.Config{Pool: w.pool, Programme: w.prog, Tickets: w.tickets, URL: "https://tickets.example"})
+	require.NoError(w.t, err)
 	cfg.Agenda, err = agenda.New(agenda.Config{Pool: w.pool, Audit: w.staff.Audit})
 	require.NoError(w.t, err)
 	cfg.Now = func() time.Time { return w.now() }

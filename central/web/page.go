@@ -46,6 +46,19 @@ func ParsePage[T any](files fs.FS, name string) (Page[T], error) {
 	return Page[T]{set: set, name: name}, nil
 }
 
+// ParseDocument parses the template file name of files, which defines "document": a page
+// with a head of its own, for those who are not at the console.
+func ParseDocument[T any](files fs.FS, name string) (Page[T], error) {
+	set, err := template.New("page").Funcs(functions()).ParseFS(files, name)
+	if err != nil {
+		return Page[T]{}, fmt.Errorf("parse page %s: %w", name, err)
+	}
+	if set.Lookup("document") == nil {
+		return Page[T]{}, fmt.Errorf("parse page %s: it does not define %q", name, "document")
+	}
+	return Page[T]{set: set, name: name}, nil
+}
+
 // functions are what templates can call.
 func functions() template.FuncMap {
 	return template.FuncMap{"asset": assetURL, "ago": ago, "stamp": stamp, "stampMS": stampMS}
@@ -75,20 +88,29 @@ func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC"
 func stampMS(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000 UTC") }
 
 // Render answers with the whole page.
-func (p Page[T]) Render(c echo.Context, data T) error { return p.send(c, "layout", data) }
+func (p Page[T]) Render(c echo.Context, data T) error {
+	return p.send(c, http.StatusOK, "layout", data)
+}
+
+// Document answers with the whole page of a [ParseDocument].
+func (p Page[T]) Document(c echo.Context, status int, data T) error {
+	return p.send(c, status, "document", data)
+}
 
 // Fragment answers with one defined part of the page.
-func (p Page[T]) Fragment(c echo.Context, part string, data T) error { return p.send(c, part, data) }
+func (p Page[T]) Fragment(c echo.Context, part string, data T) error {
+	return p.send(c, http.StatusOK, part, data)
+}
 
 // send executes into memory first: a page that fails half-way is an error page
 // and not half a page.
-func (p Page[T]) send(c echo.Context, part string, data T) error {
+func (p Page[T]) send(c echo.Context, status int, part string, data T) error {
 	var out bytes.Buffer
 	if err := p.set.ExecuteTemplate(&out, part, data); err != nil {
 		return fmt.Errorf("render %s of %s: %w", part, p.name, err)
 	}
 	c.Response().Header().Set("Cache-Control", "no-store")
-	return c.HTMLBlob(http.StatusOK, out.Bytes())
+	return c.HTMLBlob(status, out.Bytes())
 }
 
 // assetURL is where a file of static is served. It changes with the content.

@@ -136,7 +136,7 @@ func logRequests(logger *slog.Logger) echo.MiddlewareFunc {
 				level = slog.LevelInfo
 			}
 			attrs := []slog.Attr{
-				slog.String("method", c.Request().Method), slog.String("path", c.Request().URL.Path),
+				slog.String("method", c.Request().Method), slog.String("path", shownPath(c)),
 				slog.Int("status", c.Response().Status), slog.Int64("bytes", c.Response().Size),
 				slog.Duration("took", time.Since(began)), slog.String("from", c.RealIP()),
 			}
@@ -147,6 +147,18 @@ func logRequests(logger *slog.Logger) echo.MiddlewareFunc {
 			return nil
 		}
 	}
+}
+
+// SecretParam names the part of a path that is a secret, such as the link of a ticket: it
+// stays out of the log.
+const SecretParam = "link"
+
+// shownPath is the path of a request as the log may have it.
+func shownPath(c echo.Context) string {
+	if c.Param(SecretParam) != "" {
+		return c.Path()
+	}
+	return c.Request().URL.Path
 }
 
 // errorHandler answers for an error: the sentence of an [echo.HTTPError], and

@@ -37,24 +37,24 @@ type session struct {
 }
 
 // open makes the database run, if it is ours, and opens central on it.
-func (a *app) open(ctx context.Context, w *where, logger *slog.Logger, orders central.OrderConfig) (*session, error) {
+func (a *app) open(ctx context.Context, w *where, cfg central.Config) (*session, error) {
 	if w.data == "" && w.url == "" {
 		return nil, misused("--data is missing: give the data directory of central")
 	}
 	s := &session{}
-	url := w.url
-	if url == "" {
+	cfg.DatabaseURL = w.url
+	if cfg.DatabaseURL == "" {
 		if err := w.find(); err != nil {
 			return nil, err
 		}
-		cluster, err := attach(ctx, w.data, logger)
+		cluster, err := attach(ctx, w.data, cfg.Logger)
 		if err != nil {
 			return nil, err
 		}
-		s.cluster, url = cluster, cluster.URL(privatepg.Database)
+		s.cluster, cfg.DatabaseURL = cluster, cluster.URL(privatepg.Database)
 	}
 	var err error
-	if s.Central, err = central.Open(ctx, central.Config{DatabaseURL: url, Logger: logger, Orders: orders}); err != nil {
+	if s.Central, err = central.Open(ctx, cfg); err != nil {
 		return nil, errors.Join(err, s.detach())
 	}
 	return s, nil
@@ -102,7 +102,7 @@ func (s *session) close() error {
 
 // with runs work on an open central.
 func (a *app) with(ctx context.Context, w *where, work func(c *session) error) error {
-	s, err := a.open(ctx, w, a.logger(slog.LevelWarn), central.OrderConfig{})
+	s, err := a.open(ctx, w, central.Config{Logger: a.logger(slog.LevelWarn)})
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ import (
 type serveFlags struct {
 	where
 	sales          salesFlags
+	wallets        walletFlags
 	listen, public string
 	pprof          string
 	cert, key      string
@@ -49,9 +50,10 @@ On a loopback address it speaks plain HTTP. Any other address needs --tls-cert a
 	}
 	f.add(c)
 	f.sales.add(c)
+	f.wallets.add(c)
 	flags := c.Flags()
 	flags.StringVar(&f.listen, "listen", "", "address to listen on, host:port; port 0 takes a free one (required)")
-	flags.StringVar(&f.public, "public-url", "", "URL by which gates reach this central; enrolment tokens carry it\n(default: the address it listens on, unless that is every address)")
+	flags.StringVar(&f.public, "public-url", "", "URL by which gates and people reach this central; enrolment tokens and ticket links carry it\n(default: the address it listens on, unless that is every address)")
 	flags.StringVar(&f.cert, "tls-cert", "", "file of the TLS certificate and its chain, PEM")
 	flags.StringVar(&f.key, "tls-key", "", "file of the TLS key, PEM")
 	flags.BoolVar(&f.insecure, "insecure-http", false, "speak plain HTTP on an address that others can reach: whoever shares the network\ncan read the attendance page and the gates' traffic, though not forge it;\nuse it behind a proxy that ends TLS")
@@ -79,6 +81,10 @@ func (a *app) runServe(ctx context.Context, f *serveFlags) error {
 	if err != nil {
 		return err
 	}
+	wallets, err := f.wallets.config()
+	if err != nil {
+		return err
+	}
 	// Before the database, which takes seconds to start: an address that is taken
 	// is found at once.
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", f.listen)
@@ -86,11 +92,12 @@ func (a *app) runServe(ctx context.Context, f *serveFlags) error {
 		return fmt.Errorf("%w; choose another address with --listen", err)
 	}
 	logger := a.logger(f.level)
-	s, err := a.open(ctx, &f.where, logger, orders)
+	local, public := f.urls(listener.Addr())
+	wallets.URL = public
+	s, err := a.open(ctx, &f.where, central.Config{Logger: logger, Orders: orders, Handout: wallets})
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	local, public := f.urls(listener.Addr())
 	cfg := central.ServeConfig{
 		Listener: listener, TLS: secure, PublicURL: public, TrustedProxies: proxies, RateLimit: f.rate, AllowOrigins: f.origins,
 		LiveMax: f.live, LiveAddressMax: f.liveEach,
