@@ -3,7 +3,11 @@ package e2e_test
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -81,4 +85,54 @@ func TestAnOrderIsKnownAtTheGateAndChangesThere(t *testing.T) {
 	order := made["order"].(map[string]any)["id"].(string)
 	boss.ask(t, "POST", "/orders/"+order+"/refund", map[string]any{"reason": "rain"}, 200)
 	g.untilVerdict(t, second, "deny cancelled")
+}
+
+// A ticket opens by its link at the central that was built: the page, the code that a
+// scanner reads off its picture, the PDF and the calendar; and by its new link alone once
+// it was handed over.
+func TestATicketOpensByItsLink(t *testing.T) {
+	t.Parallel()
+	c := theTown(t)
+	e := c.newEvent(t, "name: Fair\nticket_types: [{key: day}]\n")
+	guest := office{url: c.url() + "/api/v1", header: http.Header{}}
+	made := guest.ask(t, "POST", "/attendees/register", map[string]any{
+		"event_id": json.Number(e.id), "ticket_type": "day", "name": "محمد", "email": "m@example.org",
+	}, 201)["ticket"].(map[string]any)
+	page := made["page"].(string)
+	require.True(t, strings.HasPrefix(page, c.url()+"/tickets/"), page)
+	get := func(path string, status int) []byte {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, page+path, http.NoBody)
+		require.NoError(t, err)
+		answer, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		defer answer.Body.Close()
+		body, err := io.ReadAll(answer.Body)
+		require.NoError(t, err)
+		require.Equal(t, status, answer.StatusCode, "%s", body)
+		return body
+	}
+	require.Contains(t, string(get("", 200)), "محمد")
+	require.Equal(t, made["code"], scanned(t, "qr.png", get("/qr.png", 200)))
+	require.Contains(t, string(get("/event.ics", 200)), "BEGIN:VCALENDAR")
+	pdf := filepath.Join(t.TempDir(), "ticket.pdf")
+	require.NoError(t, os.WriteFile(pdf, get("/ticket.pdf", 200), 0o600))
+	drawn, err := exec.CommandContext(t.Context(), "pdftoppm", "-r", "150", "-png", "-singlefile", pdf).Output()
+	require.NoError(t, err)
+	require.Equal(t, made["code"], scanned(t, "ticket.png", drawn))
+	get("/pass.pkpass", 404)
+
+	boss := c.office(t)
+	boss.ask(t, "POST", "/tickets/"+made["id"].(string)+"/transfer", map[string]any{"name": "Bob", "email": "bob@example.org"}, 200)
+	require.Contains(t, string(get("", 410)), "another code since")
+}
+
+// scanned is what a scanner reads off a picture.
+func scanned(t *testing.T, name string, picture []byte) string {
+	t.Helper()
+	at := filepath.Join(t.TempDir(), name)
+	require.NoError(t, os.WriteFile(at, picture, 0o600))
+	out, err := exec.CommandContext(t.Context(), "zbarimg", "--quiet", "--raw", "-Sdisable", "-Sqrcode.enable", at).Output()
+	require.NoError(t, err)
+	return strings.TrimSpace(string(out))
 }
