@@ -18,3 +18,21 @@ func TestTheDocumentIsValid(t *testing.T) {
 		}
 	}
 }
+
+// Requests are checked by the rules of OpenAPI 3.0, so nothing may be in the document that
+// only a later one knows.
+func TestTheDocumentIsReadTheSameByTheRulesOf30(t *testing.T) {
+	doc, err := Document(t.Context())
+	require.NoError(t, err)
+	for _, route := range operationsOf(doc) {
+		require.False(t, route.Spec.IsOpenAPI31OrLater())
+		require.NoError(t, route.Spec.Validate(t.Context()))
+		break // it is the same in all
+	}
+	require.True(t, doc.IsOpenAPI31OrLater(), "what is served is as it was")
+	doc.Components.Schemas["Key"].Value.Const = "x"
+	for _, route := range operationsOf(doc) {
+		require.Error(t, route.Spec.Validate(t.Context()), "what only 3.1 has is found")
+		break
+	}
+}

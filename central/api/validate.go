@@ -38,12 +38,18 @@ func Document(ctx context.Context) (*openapi3.T, error) {
 // operations finds an operation of the document by method and route of echo.
 type operations map[string]*routers.Route
 
-func operationsOf(doc *openapi3.T) operations {
+// operationsOf has the operations of a document. They say that it is of OpenAPI 3.0: for a
+// later one kin-openapi compiles the schema of a body anew with each request, which took
+// longer than everything else that central does for one. The document has nothing in it
+// that the two read differently.
+func operationsOf(of *openapi3.T) operations {
+	doc := *of
+	doc.OpenAPI = "3.0.3"
 	out := operations{}
 	for path, item := range doc.Paths.Map() {
 		for method, op := range item.Operations() {
 			route := Prefix + strings.NewReplacer("{", ":", "}", "").Replace(path)
-			out[method+" "+route] = &routers.Route{Spec: doc, Path: path, PathItem: item, Method: method, Operation: op}
+			out[method+" "+route] = &routers.Route{Spec: &doc, Path: path, PathItem: item, Method: method, Operation: op}
 		}
 	}
 	return out
