@@ -12,6 +12,7 @@ import (
 
 const someSummary = `{"metrics": {
   "dropped_iterations{phase:load}": {"values": {"count": 2}},
+  "iterations{phase:load}": {"values": {"count": 90}},
   "unexpected{phase:load}": {"values": {"count": 3}},
   "answered{phase:load}": {"values": {"count": 100}},
   "answered{phase:load,class:event}": {"values": {"count": 40}},
@@ -28,6 +29,7 @@ func TestWhatK6FoundIsReadWithoutTheWarmUp(t *testing.T) {
 	require.Equal(t, class{Name: "event", Count: 40, P50: 0.5, P90: 1, P99: 2, Max: 3}, a.Classes[1])
 	require.Equal(t, 3, a.Errors)
 	require.Equal(t, 2, a.Dropped)
+	require.Equal(t, 90, a.made)
 	for _, bad := range []string{"", "{}", `{"metrics": {}}`} {
 		_, err := readSummary([]byte(bad))
 		require.Error(t, err)
@@ -39,13 +41,14 @@ func TestTheTableSaysWhatWasMissed(t *testing.T) {
 	a, err := readSummary([]byte(someSummary))
 	require.NoError(t, err)
 	f := figures{Machine: "here", Rate: 10, Seconds: 10, Answers: a, Streams: 5, StreamBytes: 2048}
-	f.fill(&usage{parts: []*part{{name: "central", cpu: 5, most: 3 << 20}}, took: 10 * time.Second}, exchanges{seconds: 1, count: 100, statements: 300})
+	f.fill(&usage{parts: []*part{{name: "central", cpu: 5, most: 3 << 20}}, took: 10 * time.Second, busy: 20}, exchanges{seconds: 1, count: 100, statements: 300})
 	var out bytes.Buffer
 	require.NoError(t, f.print(&out))
 	require.Regexp(t, `requests answered +10 /s +≥ 10 /s +met`, out.String())
 	require.Regexp(t, `errors +3 +0 +missed`, out.String())
 	require.Regexp(t, `mean +10\.000 ms +≤ 5 ms +missed`, out.String())
 	require.Regexp(t, `central: processors, memory +0\.50, 3 MiB`, out.String())
+	require.Regexp(t, `no part of the test: processors +1\.50`, out.String())
 	require.True(t, f.failed())
 	f.Answers.Errors = 0
 	require.False(t, f.failed(), "a figure that misses its aim is no failure")

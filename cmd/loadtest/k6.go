@@ -65,7 +65,9 @@ func (k *k6) wait(context.Context) (answers, error) {
 	if err != nil {
 		return answers{}, fmt.Errorf("summary of k6: %w", err)
 	}
-	return readSummary(raw)
+	out, err := readSummary(raw)
+	out.Dropped = max(out.Dropped, int(float64(k.rate)*k.duration.Seconds())-out.made)
+	return out, err
 }
 
 // summary is what handleSummary of k6 is given, as far as it is used.
@@ -81,7 +83,7 @@ func readSummary(raw []byte) (answers, error) {
 		return answers{}, fmt.Errorf("summary of k6: %w", err)
 	}
 	value := func(metric, name string) float64 { return s.Metrics[metric].Values[name] }
-	out := answers{Dropped: int(value("dropped_iterations{phase:load}", "count"))}
+	out := answers{Dropped: int(value("dropped_iterations{phase:load}", "count")), made: int(value("iterations{phase:load}", "count"))}
 	out.All = class{Name: "all"}
 	for _, name := range append([]string{""}, classes()...) {
 		tag := "{phase:load}"

@@ -25,6 +25,7 @@ export const options = {
   thresholds: Object.fromEntries([
     ['http_req_duration{phase:load}', ['max>=0']],
     ['dropped_iterations{phase:load}', ['count>=0']],
+    ['iterations{phase:load}', ['count>=0']],
     ['unexpected{phase:load}', ['count>=0']],
     ['answered{phase:load}', ['count>=0']],
     ...classes.flatMap((c) => [[`http_req_duration{phase:load,class:${c}}`, ['max>=0']], [`answered{phase:load,class:${c}}`, ['count>=0']]]),

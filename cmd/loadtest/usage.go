@@ -36,13 +36,14 @@ type usage struct {
 	parts []*part
 	since time.Time
 	took  time.Duration
+	busy  float64 // seconds that the processors had anything to do
 	stop  context.CancelFunc
 	done  sync.WaitGroup
 }
 
 // begin looks at the parts until end.
 func begin(ctx context.Context, parts []*part) *usage {
-	u := &usage{parts: parts, since: time.Now()}
+	u := &usage{parts: parts, since: time.Now(), busy: -busy()}
 	ctx, u.stop = context.WithCancel(ctx)
 	for _, p := range parts {
 		p.began = p.seconds()
@@ -74,8 +75,36 @@ func (u *usage) look() {
 func (u *usage) end() {
 	u.look()
 	u.took = time.Since(u.since)
+	u.busy += busy()
 	u.stop()
 	u.done.Wait()
+}
+
+// others is how many processors were kept busy by what is no part of the test: figures of a
+// machine that does other things too are of both.
+func (u *usage) others() float64 {
+	rest := u.busy
+	for _, p := range u.parts {
+		rest -= p.cpu
+	}
+	return max(rest/u.took.Seconds(), 0)
+}
+
+// busy is how long all processors together were not idle since the machine was started.
+func busy() float64 {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	var sum float64
+	for i, f := range strings.Fields(line) {
+		// proc(5): cpu user nice system idle iowait irq softirq steal
+		if n, err := strconv.ParseFloat(f, 64); err == nil && i != 4 && i != 5 && i <= 8 {
+			sum += n / ticks
+		}
+	}
+	return sum
 }
 
 // seconds is the processor time of a part, its ended children included.

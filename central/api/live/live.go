@@ -12,6 +12,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,6 +39,9 @@ const (
 	// one that took a while there is a rest of as many times that.
 	lookMax    = 5 * time.Second
 	restFactor = 10
+	// batchMax streams are told at once, and the next ones batchPause later.
+	batchMax   = 100
+	batchPause = 5 * time.Millisecond
 )
 
 // The refusals of [Hub.Join].
@@ -217,6 +221,15 @@ func (h *Hub) read(ctx context.Context, of Topic, t *topic, mark string) error {
 	if err != nil {
 		return err
 	}
+	if streams := h.take(t, mark, m, began); len(streams) > 0 {
+		h.tell(ctx, streams, m)
+	}
+	return nil
+}
+
+// take makes a message the one of a topic, and returns the streams to tell, if it is another
+// one than before.
+func (h *Hub) take(t *topic, mark string, m *Message, began time.Time) []*Stream {
 	now := h.cfg.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -225,9 +238,31 @@ func (h *Hub) read(ctx context.Context, of Topic, t *topic, mark string) error {
 		return nil
 	}
 	t.state = m
+	out := make([]*Stream, 0, len(t.streams))
 	for s := range t.streams {
-		s.sent = now
-		s.put(m)
+		out = append(out, s)
 	}
-	return nil
+	return out
+}
+
+// tell hands a message to streams, a batch at a time: thousands of goroutines that all
+// became ready at once would go before every request that comes in meanwhile.
+func (h *Hub) tell(ctx context.Context, streams []*Stream, m *Message) {
+	var pause *time.Timer
+	for batch := range slices.Chunk(streams, batchMax) {
+		if pause != nil {
+			select {
+			case <-pause.C:
+			case <-ctx.Done():
+			}
+		}
+		now := h.cfg.Now()
+		h.mu.Lock()
+		for _, s := range batch {
+			s.sent = now
+			s.put(m)
+		}
+		h.mu.Unlock()
+		pause = time.NewTimer(batchPause)
+	}
 }

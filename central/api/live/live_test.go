@@ -219,3 +219,34 @@ func TestAHubThatStopsEndsItsStreams(t *testing.T) {
 	_, err = hub.Join(t.Context(), live.Topic{Event: 1}, "here")
 	require.ErrorIs(t, err, live.ErrClosed)
 }
+
+// Streams that were opened together do not all have their heartbeat in the same moment.
+func TestHeartbeatsAreSpread(t *testing.T) {
+	t.Parallel()
+	var later atomic.Int64
+	began := time.Now()
+	hub, err := live.New(live.Config{
+		Source: &source{rev: 1}, AddressMax: 1000, Every: live.Every, Now: func() time.Time { return began.Add(time.Duration(later.Load())) },
+	})
+	require.NoError(t, err)
+	streams := make([]*live.Stream, 300)
+	for i := range streams {
+		streams[i] = join(t, hub)
+		<-streams[i].Next()
+	}
+	beaten := func() (n int) {
+		hub.Beat()
+		for _, s := range streams {
+			select {
+			case <-s.Next():
+				n++
+			default:
+			}
+		}
+		return n
+	}
+	later.Store(int64(live.Heartbeat / 2))
+	require.Equal(t, 21, beaten())
+	later.Store(int64(live.Heartbeat))
+	require.Equal(t, 279, beaten(), "nobody is silent for longer")
+}

@@ -109,17 +109,21 @@ func (h *Hub) again(ctx context.Context, of Topic, t *topic, mark string) {
 	}
 }
 
-// beat ends the streams whose time is over, and has those say something that were silent.
+// beat ends the streams whose time is over, and has those say something that were silent:
+// some of those that were for half as long as they may be, so that not all do at once, and
+// all that were for as long.
 func (h *Hub) beat() {
 	now := h.cfg.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	some := h.streams*int(2*h.cfg.Every)/int(h.cfg.Heartbeat) + 1
 	for _, t := range h.topics {
 		for s := range t.streams {
 			switch {
 			case !now.Before(s.until):
 				s.end()
-			case now.Sub(s.sent) >= h.cfg.Heartbeat:
+			case now.Sub(s.sent) >= h.cfg.Heartbeat, some > 0 && now.Sub(s.sent) >= h.cfg.Heartbeat/2:
+				some--
 				s.sent = now
 				s.beat()
 			}

@@ -14,6 +14,7 @@ type Stream struct {
 	again   time.Duration
 	// Under the hub's lock.
 	sent        time.Time // when something was last handed over
+	last        *Message  // that was handed over
 	ended, left bool
 }
 
@@ -46,9 +47,13 @@ func (s *Stream) Leave() {
 	}
 }
 
-// put hands a message over. One that was not taken yet is overtaken. The hub is locked, so
-// nobody else puts anything.
+// put hands a message over, unless it was. One that was not taken yet is overtaken. The hub
+// is locked, so nobody else puts anything.
 func (s *Stream) put(m *Message) {
+	if s.last == m {
+		return
+	}
+	s.last = m
 	select {
 	case <-s.next:
 	default:
