@@ -8,8 +8,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/text/currency"
-
 	"gatehouse/syncproto"
 )
 
@@ -312,25 +310,6 @@ func (in TypeInput) check(loc *time.Location) (TicketType, error) {
 		c.wrong("reentry", "must be one of none, after_exit, free")
 	}
 	c.span("valid_until", t.ValidFrom, t.ValidUntil)
-	c.span("sales_until", t.SalesFrom, t.SalesUntil)
-	if t.OrderMax > 0 && t.OrderMax < t.OrderMin {
-		c.wrong("order_max", "must not be less than order_min")
-	}
-	checkPrice(&c, &t)
+	t.checkSale(func(key, what string) { c.wrong(key, "%s", what) })
 	return t, c.err()
-}
-
-func checkPrice(c *checker, t *TicketType) {
-	if t.Price < 0 || t.Price > PriceMax {
-		c.wrong("price", "must be a whole number from 0 to %d, in the smallest unit of the currency", int64(PriceMax))
-	}
-	if t.Currency == "" {
-		if t.Price > 0 {
-			c.wrong("currency", "is missing; a price needs one")
-		}
-		return
-	}
-	if _, err := currency.ParseISO(t.Currency); err != nil || strings.ToUpper(t.Currency) != t.Currency {
-		c.wrong("currency", "must be an ISO 4217 code such as EUR")
-	}
 }

@@ -228,6 +228,7 @@ func FuzzReadDocument(f *testing.F) {
 }
 
 func FuzzParse(f *testing.F) {
+	f.Add("name: F\nticket_types: [{key: a, price: 1, currency: EUR, sales_from: 2026-03-01T10:00Z, order_min: 2, order_max: 1}]")
 	f.Add(wholeFile)
 	f.Add("name: Fair\nticket_types: [{key: std}]")
 	f.Add("a: &a [*a]")

@@ -41,6 +41,11 @@ func (e *FileError) Error() string {
 //	    entries_per_day: unlimited    # the default
 //	    reentry: after_exit           # none (the default), after_exit or free
 //	    quota: 500                    # tickets of this type there are; defaults to unlimited
+//	    price: 4900                   # in the smallest unit of currency; defaults to 0, free
+//	    currency: EUR                 # ISO 4217; required with a price
+//	    sales_from: 2026-03-01T10:00  # defaults to unbounded, as does sales_until
+//	    order_min: 1                  # tickets of one order; defaults to 1
+//	    order_max: 6                  # defaults to unlimited
 //	policy: {partition: open, claim_wait_ms: 0} # the defaults; open, home or closed
 //
 // A time is RFC 3339 with its offset, or without one and then local time in the
@@ -159,6 +164,12 @@ func readTypes(p *parser, n *yaml.Node, at string) (types []TicketType) {
 			"entries_total":   func(n *yaml.Node, at string) { t.EntriesTotal = p.limit(n, at) },
 			"entries_per_day": func(n *yaml.Node, at string) { t.EntriesPerDay = p.dayLimit(n, at) },
 			"quota":           func(n *yaml.Node, at string) { t.Quota = p.limit(n, at) },
+			"price":           func(n *yaml.Node, at string) { t.Price = int64(p.number(n, at, PriceMax)) },
+			"currency":        func(n *yaml.Node, at string) { t.Currency = p.text(n, at, currencyLen) },
+			"sales_from":      func(n *yaml.Node, at string) { t.SalesFrom = p.time(n, at) },
+			"sales_until":     func(n *yaml.Node, at string) { t.SalesUntil = p.time(n, at) },
+			"order_min":       func(n *yaml.Node, at string) { t.OrderMin = p.number(n, at, countMax) },
+			"order_max":       func(n *yaml.Node, at string) { t.OrderMax = p.limit(n, at) },
 			"reentry": func(n *yaml.Node, at string) {
 				t.Reentry = choice(p, n, at, syncproto.ReentryNone, syncproto.ReentryAfterExit, syncproto.ReentryFree)
 			},

@@ -28,7 +28,13 @@ ticket_types:
     entries_total: 3
     entries_per_day: 2
     reentry: after_exit
-  - {key: crew, entries_total: unlimited, entries_per_day: 0, reentry: free}
+    price: 4900
+    currency: EUR
+    sales_from: 2026-03-01T10:00
+    sales_until: 2026-07-01T00:00
+    order_min: 2
+    order_max: 6
+  - {key: crew, entries_total: unlimited, entries_per_day: 0, reentry: free, order_max: unlimited}
 policy: {partition: home, claim_wait_ms: 250}
 `
 
@@ -47,7 +53,8 @@ func TestParseReadsEveryKey(t *testing.T) {
 			{
 				Key: "day", Name: "Day ticket", Zones: []string{"main"},
 				ValidFrom: time.Date(2026, 7, 1, 7, 0, 0, 0, time.UTC), ValidUntil: time.Date(2026, 7, 2, 2, 0, 0, 0, time.UTC),
-				EntriesTotal: 3, EntriesPerDay: 2, Reentry: syncproto.ReentryAfterExit,
+				EntriesTotal: 3, EntriesPerDay: 2, Reentry: syncproto.ReentryAfterExit, Price: 4900, Currency: "EUR",
+				SalesFrom: time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC), SalesUntil: time.Date(2026, 6, 30, 22, 0, 0, 0, time.UTC), OrderMin: 2, OrderMax: 6,
 			},
 			{Key: "crew", Name: "crew", Reentry: syncproto.ReentryFree},
 		},
@@ -121,6 +128,11 @@ func TestParseNamesEachMistake(t *testing.T) {
 		"far year":            {types("valid_until: 2126-07-01T10:00"), "must lie between the years 2000 and 2099"},
 		"skipped time":        {types("valid_from: 2026-03-29T02:30"), "valid_from: the clocks change then, and \"2026-03-29T02:30\" happens never"},
 		"time passed twice":   {types("valid_from: 2026-10-25T02:30"), "happens twice; write the time with its offset, such as 2026-10-25T02:30:00+02:00"},
+		"price without unit":  {types("price: 100"), "ticket_types[0].currency: is missing; a price needs one"},
+		"price with cents":    {types("price: 49.00, currency: EUR"), "price: must be a whole number from 0"},
+		"currency is none":    {types("price: 1, currency: eur"), "ticket_types[0].currency: must be an ISO 4217 code such as EUR"},
+		"sales backwards":     {types("sales_from: 2026-07-02T10:00, sales_until: 2026-07-01T10:00"), "ticket_types[0].sales_until: must be later than sales_from"},
+		"order backwards":     {types("order_min: 3, order_max: 2"), "ticket_types[0].order_max: must not be less than order_min"},
 		"window backwards":    {types("valid_from: 2026-07-02T10:00, valid_until: 2026-07-02T10:00"), "ticket_types[0].valid_until: it must be after valid_from"},
 		"event backwards":     {least + "starts_at: 2026-07-02T10:00Z\nends_at: 2026-07-01T10:00+02:00", "ends_at: the event must end"},
 		"long name":           {"name: " + strings.Repeat("x", programme.NameMax+1) + "\nticket_types: [{key: std}]", "line 1: name: is longer than 200 characters"},

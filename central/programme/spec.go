@@ -3,7 +3,10 @@ package programme
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
+
+	"golang.org/x/text/currency"
 
 	"gatehouse/syncproto"
 	"gatehouse/syncproto/admission"
@@ -19,6 +22,7 @@ const (
 	ClaimWaitMax   = syncproto.ClaimWaitMax
 	problemsMax    = 20 // mistakes listed of one file
 	countMax       = 1<<31 - 1
+	currencyLen    = 3 // characters of an ISO 4217 code
 )
 
 // Spec is an event as its organiser described it, checked and with its defaults
@@ -78,6 +82,30 @@ func (s *Spec) check(report func(format string, args ...any)) {
 				report("%s.zones[%d]: there is no zone %q in zones", at, j, zone)
 			}
 		}
+		t.checkSale(func(key, what string) { report("%s.%s: %s", at, key, what) })
+	}
+}
+
+// checkSale finds what is wrong between what a type costs, when it is sold and how many
+// at once.
+func (t *TicketType) checkSale(wrong func(key, what string)) {
+	if !t.SalesFrom.IsZero() && !t.SalesUntil.IsZero() && !t.SalesUntil.After(t.SalesFrom) {
+		wrong("sales_until", "must be later than sales_from")
+	}
+	if t.OrderMax > 0 && t.OrderMax < t.OrderMin {
+		wrong("order_max", "must not be less than order_min")
+	}
+	if t.Price < 0 || t.Price > PriceMax {
+		wrong("price", fmt.Sprintf("must be a whole number from 0 to %d, in the smallest unit of the currency", int64(PriceMax)))
+	}
+	if t.Currency == "" {
+		if t.Price > 0 {
+			wrong("currency", "is missing; a price needs one")
+		}
+		return
+	}
+	if _, err := currency.ParseISO(t.Currency); err != nil || strings.ToUpper(t.Currency) != t.Currency {
+		wrong("currency", "must be an ISO 4217 code such as EUR")
 	}
 }
 

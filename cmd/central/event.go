@@ -42,6 +42,10 @@ func eventCreateCommand(a *app) *cobra.Command {
       entries_per_day: unlimited    # default: unlimited
       reentry: none                 # none (default), after_exit or free
       quota: 500                    # default: unlimited; what gates may sell counts as well
+      price: 4900                   # in the smallest unit of the currency; default: 0, free
+      currency: EUR                 # required with a price
+      sales_from: 2026-03-01T10:00  # default: unbounded, as is sales_until
+      order_max: 6                  # tickets of one order; default: unlimited; order_min: 1
   policy: {partition: open, claim_wait_ms: 0}      # the defaults; open, home or closed
 
 starts_at, ends_at and venue are shown and decide no admission: give the hours of a
@@ -49,8 +53,9 @@ ticket type in valid_from and valid_until. An event has at most 64 zones. With
 reentry after_exit or free an entries_total of 1 means one ticket that may come in
 again, without a limit; a greater total limits all entries together.
 
-policy is stored and sent to the gates, which go by open whatever it says: a gate
-that cannot reach central admits on what it knows itself.`,
+policy is what gates go by while they do not hear each other: open admits, and double
+use is found later; home admits a ticket at one gate only; closed admits nobody. With
+claim_wait_ms a gate waits so long, 1,000 at the most, for the word of the others.`,
 		Example: "  central event create --data /var/lib/gatehouse fair.yaml\n  central event create --data /var/lib/gatehouse - <fair.yaml",
 		Args:    arguments("FILE.yaml"),
 		RunE: func(c *cobra.Command, args []string) error {
