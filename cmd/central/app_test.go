@@ -79,7 +79,7 @@ func TestMisuseIsOneLineAndCodeTwo(t *testing.T) {
 func TestHelpSaysWhatIsEasilyMistaken(t *testing.T) {
 	t.Parallel()
 	for command, wants := range map[string][]string{
-		"event create": {"at most 64 zones", "decide no admission", "entries_total of 1", "go by open whatever it says"},
+		"event create": {"at most 64 zones", "decide no admission", "entries_total of 1", "while they do not hear each other"},
 		"gate token":   {"a week at most", "carries the URL"},
 		"gate list":    {"quarantined:", "central gate release"},
 		"gate revoke":  {"it goes on admitting", "--device"},
