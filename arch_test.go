@@ -200,6 +200,8 @@ func checkLibraries(t *tree) []violation {
 		{"github.com/jackc/pgx/v5/pgxpool", append([]string{"central/central.go"}, stores...)},
 		{"github.com/jackc/pgx", stores},
 		{"github.com/labstack", append([]string{"central/web", "central/central.go", "gate/screen", "gate/control"}, surfaces...)},
+		{"github.com/wneessen/go-mail", []string{"central/notify"}},
+		{"github.com/emersion/go-smtp", []string{"central/notify/*_test.go", "cmd/e2e_test"}},
 		{"github.com/makiuchi-d/gozxing", []string{"hardware/camscan", "hardware/qrdraw"}},
 		{"github.com/tarm/serial", []string{"hardware/serialscan"}},
 	}

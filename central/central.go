@@ -19,6 +19,7 @@ import (
 	"gatehouse/central/finding"
 	"gatehouse/central/fleet"
 	"gatehouse/central/handout"
+	"gatehouse/central/notify"
 	"gatehouse/central/pass"
 	"gatehouse/central/payment"
 	"gatehouse/central/pg"
@@ -42,6 +43,8 @@ type Config struct {
 	Orders OrderConfig
 	// Handout says how tickets are handed out.
 	Handout HandoutConfig
+	// Mail says how letters are sent. Without a Sender none are.
+	Mail notify.Settings
 	// Logger hears of what an operator may want to know. Defaults to
 	// slog.Default().
 	Logger *slog.Logger
@@ -86,8 +89,9 @@ type Central struct {
 	Registration *registration.Service
 	Replay       *replay.Service
 	Agenda       *agenda.Service
-	// Handout gives tickets to those who hold them.
+	// Handout gives tickets to those who hold them, Notify sends letters.
 	Handout *handout.Service
+	Notify  *notify.Service
 
 	counter checkin.Counter
 	queries *queries
@@ -202,6 +206,9 @@ func (c *Central) build(ctx context.Context, cfg Config, p *parts) (err error) {
 	}
 	p.findings.Touch = c.Roster.Touch
 	if c.Findings, err = finding.New(p.findings); err != nil {
+		return err
+	}
+	if c.Notify, err = notify.New(letters(c, p, cfg.Mail)); err != nil {
 		return err
 	}
 	if c.Registration, err = registration.New(c.orders(p, cfg.Orders)); err != nil {

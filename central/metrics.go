@@ -12,6 +12,7 @@ import (
 
 	"gatehouse/central/api/live"
 	"gatehouse/central/gateapi"
+	"gatehouse/central/notify"
 	"gatehouse/syncproto"
 )
 
@@ -123,6 +124,27 @@ func liveStreams(hub *live.Hub) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "gatehouse_live_streams", Help: "Live streams that are open.",
 	}, func() float64 { return float64(hub.Streams()) })
+}
+
+// letterFigures are the figures of letters.
+func letterFigures(n *notify.Service) []prometheus.Collector {
+	return []prometheus.Collector{
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gatehouse_mail_queued", Help: "Letters that wait to be sent, those that are tried again included.",
+		}, figure(n.Desk.Waiting)),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "gatehouse_mail_sent_total", Help: "Letters that the mail server has taken from this process.",
+		}, func() float64 {
+			sent, _ := n.Counts()
+			return float64(sent)
+		}),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "gatehouse_mail_failed_total", Help: "Letters that this process gave up.",
+		}, func() float64 {
+			_, failed := n.Counts()
+			return float64(failed)
+		}),
+	}
 }
 
 // figure reads a figure that is in the database; it is NaN where it is not known.

@@ -90,6 +90,9 @@ func (c *Central) Serve(ctx context.Context, cfg ServeConfig) error {
 		return errors.Join(err, cfg.Listener.Close())
 	}
 	workers = append(workers, &worker{name: "live", run: hub.Run})
+	if c.Notify.Sends() {
+		workers = append(workers, &worker{name: "mail", run: c.Notify.Run})
+	}
 	for name, run := range cfg.Background {
 		workers = append(workers, &worker{name: name, run: run})
 	}
@@ -151,7 +154,7 @@ func serveHTTP(ctx context.Context, stopWork func(), cfg ServeConfig, handler ht
 // surfaces mounts everything that answers requests.
 func (c *Central) surfaces(workers []*worker, hub *live.Hub, cfg *ServeConfig) (http.Handler, error) {
 	registry := prometheus.NewRegistry()
-	if err := errors.Join(c.registerState(registry, workers), register(registry, liveStreams(hub))); err != nil {
+	if err := errors.Join(c.registerState(registry, workers), register(registry, liveStreams(hub)), register(registry, letterFigures(c.Notify)...)); err != nil {
 		return nil, err
 	}
 	journals, err := newMetered(c.Checkin, registry)
@@ -175,7 +178,7 @@ func (c *Central) surfaces(workers []*worker, hub *live.Hub, cfg *ServeConfig) (
 		return nil, err
 	}
 	rest, err := api.New(context.Background(), api.Config{
-		Staff: c.Staff, Programme: c.Programme, Registration: c.Registration, Desk: c.Desk, Replay: c.Replay, Agenda: c.Agenda, Live: hub, Handout: c.Handout,
+		Staff: c.Staff, Programme: c.Programme, Registration: c.Registration, Desk: c.Desk, Replay: c.Replay, Agenda: c.Agenda, Live: hub, Handout: c.Handout, Mail: mailer(c.Notify), Letters: c.Notify.Desk,
 		Touch: c.Roster.Touch, RateLimit: cfg.RateLimit,
 		Logger: c.logger, Secure: cfg.secure(), AllowOrigins: cfg.AllowOrigins,
 	})

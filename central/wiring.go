@@ -6,6 +6,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/google/uuid"
+
 	"gatehouse/central/api/live"
 	"gatehouse/central/checkin"
 	"gatehouse/central/fleet"
@@ -50,8 +52,13 @@ func (c *Central) orders(p *parts, cfg OrderConfig) registration.Config {
 	if cfg.Providers == nil {
 		cfg.Providers = map[string]payment.Provider{payment.NameManual: payment.Manual{}}
 	}
+	touch := func(stream uuid.UUID) { // after a commit that changed tickets
+		c.Roster.Touch(stream)
+		c.Notify.Wake()
+	}
 	return registration.Config{
-		Pool: p.tickets.Pool, Issuer: ticket.NewIssuer(c.Tickets), Tickets: c.Tickets, Touch: c.Roster.Touch, Shop: newShops(c.shop, time.Now).of,
+		Pool: p.tickets.Pool, Issuer: ticket.NewIssuer(c.Tickets), Tickets: c.Tickets, Touch: touch, Shop: newShops(c.shop, time.Now).of,
+		Issued: issued(c.Notify.QueueTickets), Offered: offered(c.Notify.QueueSeat),
 		Providers: cfg.Providers, Hold: cfg.Hold, OfferHold: cfg.OfferHold, Back: cfg.Back, Audit: c.Staff.Audit, Logger: c.logger,
 	}
 }

@@ -48,6 +48,8 @@ type Config struct {
 	Handout      *handout.Service
 	// Mail has letters sent; nil where none are.
 	Mail Mailer
+	// Letters keeps what was sent, and forgets people. Defaults to nothing.
+	Letters Letters
 	// Secure says that browsers reach central by https: cookies go no other way.
 	Secure bool
 	// AllowOrigins are the sites whose scripts may use the API, such as

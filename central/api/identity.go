@@ -18,6 +18,12 @@ type Mailer interface {
 	Reset(ctx context.Context, m staff.Mail) error
 }
 
+// Letters keeps the letters that were sent.
+type Letters interface {
+	// Erase forgets those to an address.
+	Erase(ctx context.Context, address string) error
+}
+
 // SessionCookie is the name of a browser's cookie.
 const SessionCookie = "gatehouse_session"
 

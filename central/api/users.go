@@ -66,7 +66,8 @@ func (o userOps) GetUser(ctx context.Context, r GetUserRequestObject) (GetUserRe
 // erase removes what tells who an account is: of its orders and tickets first, so that
 // one that fails half-way can be asked for again.
 func (o userOps) erase(ctx context.Context, by staff.Principal, id uuid.UUID) error {
-	if _, err := o.s.cfg.Staff.Accounts.Get(ctx, id); err != nil {
+	a, err := o.s.cfg.Staff.Accounts.Get(ctx, id)
+	if err != nil {
 		return err
 	}
 	if err := o.s.cfg.Registration.Holders.Erase(ctx, id); err != nil {
@@ -74,6 +75,11 @@ func (o userOps) erase(ctx context.Context, by staff.Principal, id uuid.UUID) er
 	}
 	if err := o.s.cfg.Agenda.Erase(ctx, id); err != nil {
 		return err
+	}
+	if o.s.cfg.Letters != nil {
+		if err := o.s.cfg.Letters.Erase(ctx, a.Email); err != nil {
+			return err
+		}
 	}
 	return o.s.cfg.Staff.Accounts.Erase(ctx, by, id)
 }

@@ -120,10 +120,12 @@ func (w *town) copyOfCentral() *registration.Service {
 			defer w.mu.Unlock()
 			return w.shop, nil
 		},
-		Issued: func(_ context.Context, _ pgx.Tx, _ syncproto.EventNo, tickets []syncproto.TicketNo) error {
+		Issued: func(_ *pgx.Batch, _ syncproto.EventNo, tickets []registration.Issued) error {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			w.issued = append(w.issued, tickets...)
+			for _, t := range tickets {
+				w.issued = append(w.issued, t.Ticket)
+			}
 			return nil
 		},
 		Offered: func(_ context.Context, _ pgx.Tx, o registration.Offered) error {

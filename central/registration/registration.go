@@ -94,6 +94,12 @@ type Offer struct {
 	Min, Max int       // tickets of an order; 0 is not limited
 }
 
+// Issued is a ticket that somebody has got, or another code for it.
+type Issued struct {
+	Ticket      syncproto.TicketNo
+	Name, Email string // of the holder
+}
+
 // Offered is an offer to somebody who waited.
 type Offered struct {
 	Event syncproto.EventNo

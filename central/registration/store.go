@@ -36,9 +36,10 @@ type Config struct {
 	// Back is the address where a buyer goes on after paying; the order's id and key are
 	// added to it. Defaults to none.
 	Back string
-	// Issued is told of tickets that came to be, or that got another code, in the
-	// transaction in which they do. Defaults to nothing.
-	Issued func(ctx context.Context, tx pgx.Tx, event syncproto.EventNo, tickets []syncproto.TicketNo) error
+	// Issued is told of tickets that came to be, or that got another code. What it puts
+	// into the batch is done in the transaction in which they do, and in no exchange of
+	// its own. Defaults to nothing.
+	Issued func(batch *pgx.Batch, event syncproto.EventNo, tickets []Issued) error
 	// Offered is told that somebody on the wait list has an offer, in its transaction.
 	// Defaults to nothing.
 	Offered func(ctx context.Context, tx pgx.Tx, o Offered) error
@@ -123,7 +124,7 @@ func New(cfg Config) (*Service, error) {
 		cfg.OfferHold = OfferHoldDefault
 	}
 	if cfg.Issued == nil {
-		cfg.Issued = func(context.Context, pgx.Tx, syncproto.EventNo, []syncproto.TicketNo) error { return nil }
+		cfg.Issued = func(*pgx.Batch, syncproto.EventNo, []Issued) error { return nil }
 	}
 	if cfg.Offered == nil {
 		cfg.Offered = func(context.Context, pgx.Tx, Offered) error { return nil }

@@ -105,17 +105,18 @@ func (h *Holders) Hand(ctx context.Context, tick uuid.UUID, name, email string) 
 		return "", err
 	}
 	code, err = s.cfg.Tickets.Hand(ctx, at, name, email, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `
+		batch := &pgx.Batch{}
+		batch.Queue(`
 			UPDATE order_item
 			SET name = $3, email = $4
 			WHERE event_id = $1::bigint AND number = $2::bigint`, int64(at.Event), int64(at.Number), name, email)
-		if err != nil {
+		if err := s.cfg.Issued(batch, at.Event, []Issued{{Ticket: at.Number, Name: name, Email: email}}); err != nil {
 			return err
 		}
-		if err := s.cfg.Audit.Record(ctx, tx, "ticket.hand_over", "ticket", tick.String(), at.Event, nil, nil); err != nil {
+		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 			return err
 		}
-		return s.cfg.Issued(ctx, tx, at.Event, []syncproto.TicketNo{at.Number})
+		return s.cfg.Audit.Record(ctx, tx, "ticket.hand_over", "ticket", tick.String(), at.Event, nil, nil)
 	})
 	if err != nil {
 		return "", err

@@ -124,13 +124,13 @@ func (s *Service) insert(ctx context.Context, tx pgx.Tx, o *Order, key string, p
 	batch := &pgx.Batch{}
 	ticket.QueueInsert(batch, o.CreatedAt, tickets)
 	queueOrder(batch, o, key, promo)
-	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-		return fmt.Errorf("store order: %w", err)
-	}
 	if tickets != nil {
-		if err := s.cfg.Issued(ctx, tx, o.Event, numbersOf(o.Items)); err != nil {
+		if err := s.cfg.Issued(batch, o.Event, issuedOf(o.Items)); err != nil {
 			return err
 		}
+	}
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("store order: %w", err)
 	}
 	if promo != nil {
 		return usePromo(ctx, tx, promo.ID, 1)
@@ -177,6 +177,14 @@ func numbersOf(items []Item) []syncproto.TicketNo {
 	out := make([]syncproto.TicketNo, len(items))
 	for i := range items {
 		out[i] = items[i].Number
+	}
+	return out
+}
+
+func issuedOf(items []Item) []Issued {
+	out := make([]Issued, len(items))
+	for i := range items {
+		out[i] = Issued{Ticket: items[i].Number, Name: items[i].Name, Email: items[i].Email}
 	}
 	return out
 }

@@ -296,10 +296,10 @@ func (y *Payments) fulfil(ctx context.Context, tx pgx.Tx, by paidBy, o *Order, t
 		UPDATE customer_order
 		SET state = 'paid', provider = $2, paid_at = $3, hold_until = NULL, ended_at = NULL
 		WHERE id = $1`, o.ID, by.provider, now)
-	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+	if err := y.s.cfg.Issued(batch, o.Event, issuedOf(o.Items)); err != nil {
 		return err
 	}
-	if err := y.s.cfg.Issued(ctx, tx, o.Event, numbersOf(o.Items)); err != nil {
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return err
 	}
 	after := facts{State: Paid, Total: o.Total, Currency: o.Currency, Provider: by.provider, Reason: by.note}

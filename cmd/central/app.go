@@ -95,7 +95,7 @@ works with or without a serving central on the same data directory.`,
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(serveCommand(a), eventCommand(a), ticketCommand(a), gateCommand(a), attendanceCommand(a), findingsCommand(a),
-		reconcileCommand(a), keyCommand(a), leaseCommand(a), vaultCommand(a), userCommand(a),
+		reconcileCommand(a), keyCommand(a), leaseCommand(a), vaultCommand(a), userCommand(a), mailCommand(a),
 		restoredCommand(a), keeperCommand(a))
 	return root
 }

@@ -30,7 +30,7 @@ func TestMisuseIsOneLineAndCodeTwo(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for name, c := range map[string]struct{ args, want string }{
-		"nothing":            {"", "needs one of attendance, event, findings, gate, key, lease, reconcile, restored, serve, ticket"},
+		"nothing":            {"", "needs one of attendance, event, findings, gate, key, lease, mail, reconcile, restored, serve, ticket"},
 		"unknown command":    {"tickets", `"tickets" is not a command of central, which has`},
 		"group alone":        {"ticket", "central ticket needs one of codes, import, qr, reissue, revoke"},
 		"unknown below":      {"gate find", `"find" is not a command of central gate`},
@@ -59,6 +59,13 @@ func TestMisuseIsOneLineAndCodeTwo(t *testing.T) {
 		"half a certificate": {"serve --data D --listen 127.0.0.1:0 --tls-cert c", "belong together"},
 		"profiles for all":   {"serve --data D --listen 127.0.0.1:0 --pprof :6060", "is not a loopback address"},
 		"no live streams":    {"serve --data D --listen 127.0.0.1:0 --live-max 0", "cannot be less than 1"},
+		"password in URL":    {"serve --data D --listen 127.0.0.1:0 --smtp-url smtp://a:b@h --mail-from a@b.c", "put it into a file"},
+		"nobody to be from":  {"serve --data D --listen 127.0.0.1:0 --smtp-url smtp://h", "--mail-from"},
+		"half a sign-in":     {"serve --data D --listen 127.0.0.1:0 --smtp-url smtp://a@h --mail-from a@b.c", "belong together"},
+		"unknown language":   {"serve --data D --listen 127.0.0.1:0 --smtp-url smtp://h --mail-from a@b.c --mail-lang xx", "en or ar"},
+		"no mail server":     {"serve --data D --listen 127.0.0.1:0 --mail-from a@b.c", "of no use without --smtp-url"},
+		"state of letters":   {"mail list --data D --state gone", "queued, sent or failed"},
+		"id of a letter":     {"mail show --data D 17", "is not the id of a letter"},
 		"public URL":         {"serve --data D --listen 127.0.0.1:0 --public-url tickets", `is not a URL such as`},
 	} {
 		t.Run(name, func(t *testing.T) {

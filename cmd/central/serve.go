@@ -23,6 +23,7 @@ type serveFlags struct {
 	where
 	sales          salesFlags
 	wallets        walletFlags
+	mail           mailFlags
 	listen, public string
 	pprof          string
 	cert, key      string
@@ -51,6 +52,7 @@ On a loopback address it speaks plain HTTP. Any other address needs --tls-cert a
 	f.add(c)
 	f.sales.add(c)
 	f.wallets.add(c)
+	f.mail.add(c)
 	flags := c.Flags()
 	flags.StringVar(&f.listen, "listen", "", "address to listen on, host:port; port 0 takes a free one (required)")
 	flags.StringVar(&f.public, "public-url", "", "URL by which gates and people reach this central; enrolment tokens and ticket links carry it\n(default: the address it listens on, unless that is every address)")
@@ -85,6 +87,10 @@ func (a *app) runServe(ctx context.Context, f *serveFlags) error {
 	if err != nil {
 		return err
 	}
+	letters, err := f.mail.config(f.sales.back)
+	if err != nil {
+		return err
+	}
 	// Before the database, which takes seconds to start: an address that is taken
 	// is found at once.
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", f.listen)
@@ -94,7 +100,7 @@ func (a *app) runServe(ctx context.Context, f *serveFlags) error {
 	logger := a.logger(f.level)
 	local, public := f.urls(listener.Addr())
 	wallets.URL = public
-	s, err := a.open(ctx, &f.where, central.Config{Logger: logger, Orders: orders, Handout: wallets})
+	s, err := a.open(ctx, &f.where, central.Config{Logger: logger, Orders: orders, Handout: wallets, Mail: letters})
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
