@@ -124,3 +124,20 @@ func TestThereAreOnlySoManyLiveStreams(t *testing.T) {
 		require.NoError(t, <-s.served)
 	}
 }
+
+// Requests have an end; a stream has one of its own.
+func TestALiveStreamOutlivesTheLimitsOfRequests(t *testing.T) {
+	t.Parallel()
+	const limit = 300 * time.Millisecond
+	s := serve(t, func(cfg *ServeConfig) {
+		cfg.Timeouts = Timeouts{Header: limit, Body: limit, Answer: limit, Idle: limit}
+	})
+	event, token := s.openFair(t)
+	w := s.watch(t, event, token)
+	for range 2 {
+		dribble(t, s.url, "POST /api/v1/attendees/register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 65536\r\n\r\n{") // until it is cut off
+	}
+	_, err := s.Registration.Register(t.Context(), registration.Request{Event: event, Type: "day", Name: "Ada", Email: "ada@example.com"})
+	require.NoError(t, err)
+	require.True(t, w.until(func(s live.State) bool { return s.Attendance.Tickets == 1 }))
+}

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -75,10 +74,6 @@ func (a liveAnswer) VisitGetEventLiveResponse(w http.ResponseWriter) error {
 	h.Set("X-Accel-Buffering", "no") // nginx would keep messages until it has a page of them
 	w.WriteHeader(http.StatusOK)
 	out := liveWriter{w: w, control: http.NewResponseController(w), most: a.writeMax}
-	// The server's limits are for requests that are over soon.
-	if err := out.control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return fmt.Errorf("live stream: %w", err)
-	}
 	first := "retry: " + strconv.FormatInt(a.stream.Again().Milliseconds(), 10) + "\n\n"
 	if m := <-a.stream.Next(); m.ID != a.has {
 		first += string(m.Text)
@@ -107,6 +102,7 @@ type liveWriter struct {
 	most    time.Duration
 }
 
+// write has a deadline of its own: the server's is for requests that are over soon.
 func (o *liveWriter) write(text []byte) error {
 	if err := o.control.SetWriteDeadline(time.Now().Add(o.most)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
