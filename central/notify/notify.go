@@ -187,8 +187,8 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Pool == nil {
 		return nil, errors.New("new notify service: a pool is required")
 	}
-	if cfg.Sender != nil && cfg.From.Address == "" {
-		return nil, errors.New("new notify service: letters need somebody whom they are from")
+	if cfg.Sender != nil && checkAddress(cfg.From.Address) != nil {
+		return nil, errors.New("new notify service: letters need an address that they are from, of ASCII alone")
 	}
 	if cfg.Lang == "" {
 		cfg.Lang = English

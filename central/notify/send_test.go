@@ -335,3 +335,67 @@ func TestWhatIsOldIsForgotten(t *testing.T) {
 	require.NoError(t, b.Sweep(t.Context()))
 	require.Equal(t, "bob@example.org", b.only(t).To)
 }
+
+func TestALetterGoesAtOnce(t *testing.T) {
+	t.Parallel()
+	s := listen(t, 0, nil)
+	b := setup(t, s.port)
+	ctx, stop := context.WithCancel(t.Context())
+	var working sync.WaitGroup
+	working.Go(func() {
+		if err := b.Run(ctx); err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+	for i := range 20 {
+		began := time.Now()
+		b.link(t, fmt.Sprintf("ada%d@example.org", i))
+		require.Eventually(t, func() bool { return len(s.all()) == i+1 }, 10*time.Second, time.Millisecond)
+		if time.Since(began) < notify.PollEvery/2 {
+			break // nobody polled in so short a time; on a busy machine it may take some attempts
+		}
+		require.Less(t, i, 19, "it waits for the next look at the table")
+	}
+	stop()
+	working.Wait()
+}
+
+// What was taken and not tried when central stops is there for another one at once.
+func TestLettersGoBackWhenCentralStops(t *testing.T) {
+	t.Parallel()
+	ctx, stop := context.WithCancel(t.Context())
+	s := listen(t, 0, func(s *server) {
+		s.data = func(taken) error {
+			stop()
+			return nil
+		}
+	})
+	b := setup(t, s.port)
+	b.link(t, "ada@example.org")
+	b.link(t, "bob@example.org")
+	_, err := b.Step(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Len(t, s.all(), 1)
+	b.HangUp()
+	require.Equal(t, 1, b.step(t))
+	require.Len(t, s.all(), 2)
+}
+
+// A server so slow that others may take the rest before long is not given the rest.
+func TestAWorkerGivesBackWhatItWouldComeToTooLate(t *testing.T) {
+	t.Parallel()
+	var b *bundle
+	s := listen(t, 0, func(s *server) {
+		s.data = func(taken) error {
+			b.passes(time.Minute)
+			return nil
+		}
+	})
+	b = setup(t, s.port)
+	for i := range 10 {
+		b.link(t, fmt.Sprintf("guest%d@example.org", i))
+	}
+	require.Equal(t, 3, b.step(t))
+	require.Equal(t, 3, b.step(t))
+	require.Len(t, s.all(), 6)
+}

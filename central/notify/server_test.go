@@ -3,6 +3,7 @@ package notify_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -31,6 +32,7 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 type taken struct {
 	from, to string
 	raw      []byte
+	safe     bool // it came by TLS
 }
 
 // message reads its headers.
@@ -55,6 +57,9 @@ type server struct {
 	from func(from string) error
 	// password is what it takes from user "ada"; empty: it does not ask.
 	password string
+	// tls is its certificate, security where it is spoken from. Defaults to none.
+	tls      *tls.Config
+	security notify.Security
 }
 
 type session struct {
@@ -82,6 +87,12 @@ func listen(t *testing.T, port int, change func(s *server)) *server {
 	}))
 	s.smtp.Domain, s.smtp.AllowInsecureAuth = "mx.example.org", true
 	s.smtp.ErrorLog = silence{}
+	if s.tls != nil {
+		s.smtp.TLSConfig, s.smtp.AllowInsecureAuth = s.tls, false
+	}
+	if s.security == notify.ImplicitTLS {
+		l = tls.NewListener(l, s.tls)
+	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -156,6 +167,7 @@ func (x *session) Data(r io.Reader) (err error) {
 	if x.l.raw, err = io.ReadAll(r); err != nil {
 		return err
 	}
+	_, x.l.safe = x.conn.TLSConnectionState()
 	if x.s.data != nil {
 		err = x.s.data(x.l)
 	}
