@@ -141,10 +141,14 @@ func (o accountOps) ExportAccount(ctx context.Context, _ ExportAccountRequestObj
 	if err != nil {
 		return nil, err
 	}
+	letters, err := o.lettersTo(ctx, &e.Account)
+	if err != nil {
+		return nil, err
+	}
 	out := ExportAccount200JSONResponse{Success: true, Message: "This is what is kept of you."}
 	out.Data.Account, out.Data.SignIns, out.Data.ApiKeys = accountOf(&e.Account), each(e.SignIns, signInOf(who.SignIn)), each(e.APIKeys, apiKeyOf)
 	out.Data.Actions, out.Data.Orders = each(e.Actions, recordOf), each(orders, orderOps(o).show)
-	out.Data.Programme = each(chosen, sessionOf)
+	out.Data.Programme, out.Data.Letters = each(chosen, sessionOf), each(letters, letterOf)
 	return out, nil
 }
 

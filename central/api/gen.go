@@ -149,6 +149,51 @@ func (e EventStatus) Valid() bool {
 	}
 }
 
+// Defines values for LetterKind.
+const (
+	ResetPassword LetterKind = "reset_password"
+	SeatOffered   LetterKind = "seat_offered"
+	TicketsReady  LetterKind = "tickets_ready"
+	VerifyEmail   LetterKind = "verify_email"
+)
+
+// Valid indicates whether the value is a known member of the LetterKind enum.
+func (e LetterKind) Valid() bool {
+	switch e {
+	case ResetPassword:
+		return true
+	case SeatOffered:
+		return true
+	case TicketsReady:
+		return true
+	case VerifyEmail:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for LetterState.
+const (
+	Failed LetterState = "failed"
+	Queued LetterState = "queued"
+	Sent   LetterState = "sent"
+)
+
+// Valid indicates whether the value is a known member of the LetterState enum.
+func (e LetterState) Valid() bool {
+	switch e {
+	case Failed:
+		return true
+	case Queued:
+		return true
+	case Sent:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for OrderState.
 const (
 	Cancelled OrderState = "cancelled"
@@ -447,11 +492,14 @@ type AccountExportAnswer struct {
 		Account Account `json:"account"`
 
 		// Actions What it did last, and was done to it
-		Actions   []AuditRecord `json:"actions"`
-		ApiKeys   []APIKey      `json:"api_keys"`
-		Orders    []Order       `json:"orders"`
-		Programme []Session     `json:"programme"`
-		SignIns   []SignIn      `json:"sign_ins"`
+		Actions []AuditRecord `json:"actions"`
+		ApiKeys []APIKey      `json:"api_keys"`
+
+		// Letters To the address, of the last 30 days; none before it is verified
+		Letters   []Letter  `json:"letters"`
+		Orders    []Order   `json:"orders"`
+		Programme []Session `json:"programme"`
+		SignIns   []SignIn  `json:"sign_ins"`
 	} `json:"data"`
 	Message string `json:"message"`
 	Success bool   `json:"success"`
@@ -708,6 +756,21 @@ type ID = int32
 
 // Key defines model for Key.
 type Key = string
+
+// Letter defines model for Letter.
+type Letter struct {
+	// EndedAt When it was sent or given up
+	EndedAt  *time.Time  `json:"ended_at,omitempty"`
+	Kind     LetterKind  `json:"kind"`
+	QueuedAt time.Time   `json:"queued_at"`
+	State    LetterState `json:"state"`
+}
+
+// LetterKind defines model for Letter.Kind.
+type LetterKind string
+
+// LetterState defines model for Letter.State.
+type LetterState string
 
 // Link defines model for Link.
 type Link struct {

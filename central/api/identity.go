@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"gatehouse/central/notify"
 	"gatehouse/central/staff"
 )
 
@@ -20,8 +21,35 @@ type Mailer interface {
 
 // Letters keeps the letters that were sent.
 type Letters interface {
-	// Erase forgets those to an address.
-	Erase(ctx context.Context, address string) error
+	// List are those that a filter names, the newest first.
+	List(ctx context.Context, f notify.Filter) ([]notify.Mail, error)
+	// Erase forgets those to an address: of some kinds, or all.
+	Erase(ctx context.Context, address string, kinds ...notify.Kind) error
+}
+
+// lettersTo are the letters to an account, none where it has not shown that the address is
+// its own: they would be somebody else's.
+func (o accountOps) lettersTo(ctx context.Context, a *staff.Account) ([]notify.Mail, error) {
+	if o.s.cfg.Letters == nil || a.VerifiedAt.IsZero() {
+		return nil, nil
+	}
+	return o.s.cfg.Letters.List(ctx, notify.Filter{To: a.Email})
+}
+
+// eraseLetters forgets the letters to an account: those about the account alone, where it
+// has not shown that the address is its own.
+func (o userOps) eraseLetters(ctx context.Context, a *staff.Account) error {
+	switch {
+	case o.s.cfg.Letters == nil:
+		return nil
+	case a.VerifiedAt.IsZero():
+		return o.s.cfg.Letters.Erase(ctx, a.Email, notify.VerifyEmail, notify.ResetPassword)
+	}
+	return o.s.cfg.Letters.Erase(ctx, a.Email)
+}
+
+func letterOf(m *notify.Mail) Letter {
+	return Letter{Kind: LetterKind(m.Kind), State: LetterState(m.State), QueuedAt: m.CreatedAt, EndedAt: orNil(m.EndedAt)}
 }
 
 // SessionCookie is the name of a browser's cookie.
@@ -72,8 +100,14 @@ func (o authOps) SignOut(ctx context.Context, _ SignOutRequestObject) (SignOutRe
 	}, nil
 }
 
+// forgotTakes is how long an answer about a forgotten password takes, so that the clock does
+// not tell whether a letter was queued.
+const forgotTakes = 300 * time.Millisecond
+
 // ForgotPassword implements StrictServerInterface.
 func (o authOps) ForgotPassword(ctx context.Context, r ForgotPasswordRequestObject) (ForgotPasswordResponseObject, error) {
+	taken := time.NewTimer(forgotTakes)
+	defer taken.Stop()
 	mail, err := o.mailer()
 	if err != nil {
 		return nil, err
@@ -86,6 +120,11 @@ func (o authOps) ForgotPassword(ctx context.Context, r ForgotPasswordRequestObje
 		if err := mail.Reset(ctx, m); err != nil {
 			return nil, err
 		}
+	}
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-taken.C:
 	}
 	return ForgotPassword200JSONResponse{Success: true, Message: "If there is such an account, a letter is on its way."}, nil
 }

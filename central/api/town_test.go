@@ -30,6 +30,7 @@ import (
 	"gatehouse/central/checkin"
 	"gatehouse/central/fleet"
 	"gatehouse/central/handout"
+	"gatehouse/central/notify"
 	"gatehouse/central/payment"
 	"gatehouse/central/pgtest"
 	"gatehouse/central/programme"
@@ -60,6 +61,7 @@ type town struct {
 	orders    *registration.Service
 	tickets   *ticket.Service
 	mail      *postbox
+	letters   *notify.Service
 	handler   http.Handler
 	check     func(*http.Request, *httptest.ResponseRecorder)
 	now       func() time.Time
@@ -90,8 +92,9 @@ func open(t testing.TB, url string, change ...func(*api.Config)) *town {
 	require.NoError(t, keys.Prepare(t.Context()))
 	w.tickets, err = ticket.New(ticket.Config{Pool: w.pool, Programme: w.prog, Keys: keys})
 	require.NoError(t, err)
+	w.letters = newLetters(t, w.pool)
 	w.orders, err = registration.New(registration.Config{
-		Pool: w.pool, Issuer: ticket.NewIssuer(w.tickets), Tickets: w.tickets, Audit: w.staff.Audit,
+		Pool: w.pool, Issuer: ticket.NewIssuer(w.tickets), Tickets: w.tickets, Audit: w.staff.Audit, Issued: queuedIn(w.letters),
 		Providers: map[string]payment.Provider{payment.NameManual: payment.Manual{}},
 		Shop: func(ctx context.Context, event syncproto.EventNo) (registration.Shop, error) {
 			shop, err := w.prog.Types.Shop(ctx, event)
@@ -109,7 +112,7 @@ func open(t testing.TB, url string, change ...func(*api.Config)) *town {
 		Source: live.Features{Event: w.prog.Event, Left: w.tickets.Left, Count: counts.Count, Changed: counts.Changed}, Life: time.Nanosecond,
 	})
 	require.NoError(t, err)
-	w.serve(api.Config{Live: hub, Staff: w.staff, Programme: w.prog, Registration: w.orders, Mail: w.mail, Desk: w.desk(keys)}, change)
+	w.serve(api.Config{Live: hub, Staff: w.staff, Programme: w.prog, Registration: w.orders, Mail: w.mail, Letters: w.letters.Desk, Desk: w.desk(keys)}, change)
 	return w
 }
 

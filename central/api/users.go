@@ -76,10 +76,8 @@ func (o userOps) erase(ctx context.Context, by staff.Principal, id uuid.UUID) er
 	if err := o.s.cfg.Agenda.Erase(ctx, id); err != nil {
 		return err
 	}
-	if o.s.cfg.Letters != nil {
-		if err := o.s.cfg.Letters.Erase(ctx, a.Email); err != nil {
-			return err
-		}
+	if err := o.eraseLetters(ctx, &a); err != nil {
+		return err
 	}
 	return o.s.cfg.Staff.Accounts.Erase(ctx, by, id)
 }

@@ -139,9 +139,13 @@ func (d *Desk) Waiting(ctx context.Context) (n int, err error) {
 	return n, nil
 }
 
-// Erase forgets the letters to an address, those that were not sent as well.
-func (d *Desk) Erase(ctx context.Context, address string) error {
-	if _, err := d.s.cfg.Pool.Exec(ctx, `DELETE FROM mail WHERE lower(recipient) = lower($1)`, address); err != nil {
+// Erase forgets the letters of some kinds to an address, of all kinds if none is given, and
+// those that were not sent as well.
+func (d *Desk) Erase(ctx context.Context, address string, kinds ...Kind) error {
+	_, err := d.s.cfg.Pool.Exec(ctx, `
+		DELETE FROM mail
+		WHERE lower(recipient) = lower($1) AND (cardinality($2::text[]) = 0 OR kind = ANY ($2))`, address, append([]Kind{}, kinds...))
+	if err != nil {
 		return fmt.Errorf("erase letters: %w", err)
 	}
 	return nil

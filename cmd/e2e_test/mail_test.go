@@ -132,7 +132,7 @@ func (p *postOffice) await(t *testing.T, address string, n int) letter {
 }
 
 // writingCentral serves a central that sends its letters to p.
-func writingCentral(t *testing.T, p *postOffice) *central {
+func writingCentral(t *testing.T, p *postOffice, more ...string) *central {
 	t.Helper()
 	dir := folder(t)
 	password := filepath.Join(dir, "password")
@@ -141,6 +141,7 @@ func writingCentral(t *testing.T, p *postOffice) *central {
 		"--listen", "127.0.0.1:0", "--smtp-url", "smtp://fair@" + p.address + "?starttls=never", "--smtp-password-file", password,
 		"--mail-from", "Fair <tickets@fair.example>", "--account-url", "https://fair.example/account",
 	}}
+	c.listen = append(c.listen, more...)
 	require.NoError(t, c.serve())
 	t.Cleanup(func() { require.NoError(t, c.proc.stop()) })
 	return c
@@ -214,4 +215,27 @@ func TestALetterOutlivesItsCentral(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// Money that comes, and a seat that comes back, are written about as well.
+func TestWhoPaysAndWhoWaitedAreWrittenTo(t *testing.T) {
+	t.Parallel()
+	post := newPostOffice(t)
+	c := writingCentral(t, post, "--pay-back-url", "https://fair.example/order")
+	e := c.newEvent(t, "name: Fair\nticket_types: [{key: day, quota: 1, price: 1000, currency: EUR}]\n")
+	boss := c.office(t)
+	guest := office{url: boss.url, header: map[string][]string{}}
+	made := guest.ask(t, "POST", "/orders", map[string]any{
+		"event_id": json.Number(e.id), "name": "Ada", "email": "ada@example.org", "items": []any{map[string]any{"ticket_type": "day"}},
+	}, 201)
+	order := made["order"].(map[string]any)["id"].(string)
+	guest.ask(t, "POST", "/events/"+e.id+"/waitlist", map[string]any{"ticket_type": "day", "name": "Bob", "email": "bob@example.org"}, 201)
+	boss.ask(t, "POST", "/orders/"+order+"/mark-paid", map[string]any{"note": "till 2"}, 200)
+	require.Contains(t, post.await(t, "ada@example.org", 1).text, "/tickets/")
+
+	boss.ask(t, "POST", "/orders/"+order+"/refund", map[string]any{"reason": "rain"}, 200)
+	link := regexp.MustCompile(`https://fair\.example/order\?key=(\w+)&order=([0-9a-f-]{36})`).FindStringSubmatch(post.await(t, "bob@example.org", 1).text)
+	require.Len(t, link, 3)
+	guest.header = map[string][]string{"Order-Key": {link[1]}}
+	require.Equal(t, "pending", guest.ask(t, "GET", "/orders/"+link[2], nil, 200)["state"])
 }
