@@ -98,6 +98,7 @@ func (a *app) runServe(ctx context.Context, f *serveFlags) error {
 		return fmt.Errorf("%w; choose another address with --listen", err)
 	}
 	logger := a.logger(f.level)
+	tellFiles(logger, f.live)
 	local, public := f.urls(listener.Addr())
 	wallets.URL = public
 	s, err := a.open(ctx, &f.where, central.Config{Logger: logger, Orders: orders, Handout: wallets, Mail: letters})
