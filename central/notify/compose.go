@@ -84,7 +84,8 @@ func (s *writer) compose(ctx context.Context, d *due) (*Letter, error) {
 	case TicketsReady:
 		err = s.writeTickets(ctx, d, w, &p, l)
 	default:
-		err = fmt.Errorf("%w: this central knows no letters of kind %q", errVoid, d.kind)
+		// A newer copy of central may know, which is why it is tried again.
+		err = fmt.Errorf("this central knows no letters of kind %q", d.kind)
 	}
 	if err != nil {
 		return nil, err

@@ -181,6 +181,12 @@ func TestGuestsAreWrittenTo(t *testing.T) {
 	guest.ask(t, "POST", "/auth/login", map[string]any{"email": "eve@example.org", "password": "another good password"}, 200)
 	require.Empty(t, post.to("nobody@example.org"))
 	require.NotContains(t, c.must(t, "mail", "list"), token[1])
+	until(t, "the figures", func() error {
+		if text := page(t, c.url()+"/metrics"); !strings.Contains(text, "\ngatehouse_mail_sent_total 3\n") || !strings.Contains(text, "\ngatehouse_mail_queued 0\n") {
+			return errors.New("there are others")
+		}
+		return nil
+	})
 }
 
 // A central that is killed when the mail server has the letter, and before it has noted so,
