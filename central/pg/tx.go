@@ -69,13 +69,18 @@ func once(ctx context.Context, db Beginner, options pgx.TxOptions, fn func(pgx.T
 	return nil
 }
 
-// InTxLast is InTx for a transaction whose last statements hold what everybody waits for:
-// fn puts them into last, and they are sent together with the commit, so that what they
-// lock is held for no exchange with this client. An error of theirs is returned as it is,
-// and nothing is committed then.
-func InTxLast(ctx context.Context, pool *pgxpool.Pool, fn func(tx pgx.Tx, last *pgx.Batch) error) error {
+// InBatch runs a batch as one transaction in one exchange with the server, so that what its
+// statements lock is held for no wait of this client. fill puts the statements in, again for
+// each try; an error of theirs is returned as it is, and nothing of the batch was done then
+// if it is of the server ([Code]). There is no BEGIN: the statements up to one Sync of the
+// extended protocol are a transaction (PostgreSQL, "Pipelining").
+func InBatch(ctx context.Context, pool *pgxpool.Pool, fill func(*pgx.Batch) error) error {
 	for try := 1; ; try++ {
-		err := onceLast(ctx, pool, fn)
+		batch := &pgx.Batch{}
+		if err := fill(batch); err != nil {
+			return err
+		}
+		err := pool.SendBatch(ctx, batch).Close()
 		if err == nil || try == txTriesMax || !Retryable(err) {
 			return err
 		}
@@ -83,27 +88,6 @@ func InTxLast(ctx context.Context, pool *pgxpool.Pool, fn func(tx pgx.Tx, last *
 			return errors.Join(ctxErr, err)
 		}
 	}
-}
-
-func onceLast(ctx context.Context, pool *pgxpool.Pool, fn func(tx pgx.Tx, last *pgx.Batch) error) error {
-	conn, err := pool.Acquire(ctx)
-	if err != nil {
-		return fmt.Errorf("begin transaction: %w", err)
-	}
-	defer conn.Release() // a connection that is still in a transaction is closed
-	tx, err := conn.Begin(ctx)
-	if err != nil {
-		return fmt.Errorf("begin transaction: %w", err)
-	}
-	last := &pgx.Batch{}
-	if err = fn(tx, last); err == nil {
-		last.Queue("COMMIT") // skipped by the server where a statement before it failed
-		err = tx.SendBatch(ctx, last).Close()
-	}
-	if err != nil {
-		_ = tx.Rollback(context.WithoutCancel(ctx)) // its error adds nothing: such a connection is closed
-	}
-	return err
 }
 
 // Retryable reports whether err says that the server has rolled a transaction

@@ -159,7 +159,7 @@ func quote(shop *Shop, desk *counter, in *NewOrder, now time.Time) ([]Item, stri
 		if offer.Price > 0 {
 			currency = offer.Currency
 		}
-		if desk.waited[offer.No] {
+		if desk.waited[offer.No] || desk.full[offer.No] || desk.full[0] {
 			return nil, "", ErrSoldOut
 		}
 		counts[w.Type]++
@@ -206,6 +206,7 @@ type counter struct {
 	access    []Promo
 	questions []Question
 	waited    map[syncproto.TypeNo]bool // somebody is on the wait list
+	full      map[syncproto.TypeNo]bool // there was no place left; 0 is the whole event
 }
 
 // promo is the code that an order names; nil where it names none.

@@ -108,11 +108,11 @@ func (w *town) passes(d time.Duration) {
 	w.now = now
 }
 
-func (w *town) copyOfCentral() *registration.Service {
+func (w *town) copyOfCentral(change ...func(*registration.Config)) *registration.Service {
 	w.t.Helper()
 	tickets, err := ticket.New(ticket.Config{Pool: w.pool, Programme: w.prog, Keys: w.keys})
 	require.NoError(w.t, err)
-	s, err := registration.New(registration.Config{
+	cfg := registration.Config{
 		Pool: w.pool, Issuer: ticket.NewIssuer(tickets), Tickets: tickets, Now: w.clock, Back: "https://fair.example/back",
 		Providers: map[string]payment.Provider{payment.NameManual: payment.Manual{Hold: bankHold}, payment.NameStripe: w.bank},
 		Shop: func(context.Context, syncproto.EventNo) (registration.Shop, error) {
@@ -134,7 +134,11 @@ func (w *town) copyOfCentral() *registration.Service {
 			w.offered = append(w.offered, o)
 			return nil
 		},
-	})
+	}
+	for _, fn := range change {
+		fn(&cfg)
+	}
+	s, err := registration.New(cfg)
 	require.NoError(w.t, err)
 	return s
 }

@@ -94,7 +94,8 @@ type facts struct {
 
 // Service takes orders. It is safe for concurrent use.
 type Service struct {
-	cfg Config
+	cfg   Config
+	tills *tills
 	// Holders hands tickets over, and forgets people.
 	Holders *Holders
 	// Orders shows orders, Payments has them paid for, Refunds gives back.
@@ -145,6 +146,7 @@ func New(cfg Config) (*Service, error) {
 		cfg.Random = rand.Reader
 	}
 	s := &Service{cfg: cfg}
+	s.tills = &tills{sell: s.sell, all: map[syncproto.EventNo]*till{}}
 	s.Holders = &Holders{s}
 	s.Orders, s.Payments, s.Refunds = &Orders{s}, &Payments{s}, &Refunds{s}
 	s.Promos, s.Questions, s.Waiters = &Promos{s}, &Questions{s}, &Waiters{s}

@@ -94,17 +94,15 @@ func (s *Service) place(ctx context.Context, shop *Shop, o Order, promo *Promo) 
 			return made, fmt.Errorf("make order: %w", err)
 		}
 	}
-	err = pg.InTxLast(ctx, s.cfg.Pool, func(tx pgx.Tx, last *pgx.Batch) error {
-		if err := s.insert(ctx, tx, &o, key, promo, tickets); err != nil {
-			return err
-		}
-		after := facts{State: o.State, Total: o.Total, Currency: o.Currency, Tickets: len(o.Items), Provider: o.Provider}
-		if err := s.cfg.Audit.Queue(ctx, last, "order.create", "order", o.ID.String(), o.Event, nil, after); err != nil {
-			return err
-		}
-		ticket.QueueTake(last, o.Event, placesOf(o.Items, 1))
-		return nil
-	})
+	d := &draft{order: &o, tickets: tickets}
+	if err := d.write(ctx, &s.cfg, key, promo); err != nil {
+		return made, err
+	}
+	if promo != nil {
+		err = s.sellAlone(ctx, d, promo.ID) // a code is counted for each order
+	} else {
+		err = s.tills.of(o.Event).put(ctx, d)
+	}
 	if err != nil {
 		return made, mapFull("make order", ticket.TakeError(err))
 	}
@@ -119,23 +117,73 @@ func (s *Service) place(ctx context.Context, shop *Shop, o Order, promo *Promo) 
 	return made, nil
 }
 
-// insert is what makes an order, but for the places, which are taken last.
-func (s *Service) insert(ctx context.Context, tx pgx.Tx, o *Order, key string, promo *Promo, tickets []ticket.Prepared) error {
-	batch := &pgx.Batch{}
-	ticket.QueueInsert(batch, o.CreatedAt, tickets)
-	queueOrder(batch, o, key, promo)
-	if tickets != nil {
-		if err := s.cfg.Issued(batch, o.Event, issuedOf(o.Items)); err != nil {
+// draft is an order that was checked, with all that is slow done.
+type draft struct {
+	order   *Order
+	tickets []ticket.Prepared
+	// writes are what stores it behind its tickets, but for the places, which are taken
+	// last. They say who ordered, so that they are made by him and not by who sells.
+	writes pgx.Batch
+}
+
+// queue puts the writes into a batch that is sent: anew, for what was sent once belongs to
+// the connection that it was sent by.
+func (d *draft) queue(batch *pgx.Batch) {
+	for _, q := range d.writes.QueuedQueries {
+		batch.Queue(q.SQL, q.Arguments...)
+	}
+}
+
+// write makes the writes of a draft.
+func (d *draft) write(ctx context.Context, cfg *Config, key string, promo *Promo) error {
+	o := d.order
+	queueOrder(&d.writes, o, key, promo)
+	if d.tickets != nil {
+		if err := cfg.Issued(&d.writes, o.Event, issuedOf(o.Items)); err != nil {
 			return err
 		}
 	}
-	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-		return fmt.Errorf("store order: %w", err)
-	}
-	if promo != nil {
-		return usePromo(ctx, tx, promo.ID, 1)
-	}
-	return nil
+	after := facts{State: o.State, Total: o.Total, Currency: o.Currency, Tickets: len(o.Items), Provider: o.Provider}
+	return cfg.Audit.Queue(ctx, &d.writes, "order.create", "order", o.ID.String(), o.Event, nil, after)
+}
+
+// sell makes orders of one event, all of them or none, in one exchange with the database.
+// alone reports that it said no, so that each can be tried for itself; an error without it
+// may be of orders that were made.
+func (s *Service) sell(ctx context.Context, sales []*sale) (alone bool, err error) {
+	err = pg.InBatch(ctx, s.cfg.Pool, func(batch *pgx.Batch) error {
+		places := ticket.Places{}
+		var tickets []ticket.Prepared
+		for _, one := range sales {
+			tickets = append(tickets, one.tickets...)
+		}
+		ticket.QueueInsert(batch, sales[0].order.CreatedAt, tickets)
+		for _, one := range sales {
+			one.queue(batch)
+			for no, n := range placesOf(one.order.Items, 1) {
+				places[no] += n
+			}
+		}
+		ticket.QueueTake(batch, sales[0].order.Event, places)
+		return nil
+	})
+	return pg.Code(err) != "", err
+}
+
+// sellAlone makes an order whose code is counted.
+func (s *Service) sellAlone(ctx context.Context, d *draft, promo int64) error {
+	return pg.InTx(ctx, s.cfg.Pool, func(tx pgx.Tx) error {
+		batch := &pgx.Batch{}
+		ticket.QueueInsert(batch, d.order.CreatedAt, d.tickets)
+		d.queue(batch)
+		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+			return fmt.Errorf("store order: %w", err)
+		}
+		if err := usePromo(ctx, tx, promo, 1); err != nil {
+			return err
+		}
+		return ticket.Take(ctx, tx, d.order.Event, placesOf(d.order.Items, 1))
+	})
 }
 
 func mapFull(what string, err error) error {
@@ -246,7 +294,7 @@ func usePromo(ctx context.Context, tx pgx.Tx, id int64, n int) error {
 
 // counter reads what an order of an event goes by, in one exchange with the database.
 func (s *Service) counter(ctx context.Context, event syncproto.EventNo, code string) (*counter, error) {
-	out := &counter{waited: map[syncproto.TypeNo]bool{}}
+	out := &counter{waited: map[syncproto.TypeNo]bool{}, full: map[syncproto.TypeNo]bool{}}
 	batch := &pgx.Batch{}
 	batch.Queue(`
 		SELECT `+promoColumns+`
@@ -272,6 +320,17 @@ func (s *Service) counter(ctx context.Context, event syncproto.EventNo, code str
 		var no syncproto.TypeNo
 		return forEach(rows, []any{&no}, func() error {
 			out.waited[no] = true
+			return nil
+		})
+	})
+	// Who would be refused anyway is refused before anything is stored for him.
+	batch.Queue(`
+		SELECT type_no FROM capacity WHERE event_id = $1::bigint AND used >= quota
+		UNION ALL
+		SELECT 0 FROM event_limit WHERE event_id = $1::bigint AND used >= quota`, int64(event)).Query(func(rows pgx.Rows) error {
+		var no syncproto.TypeNo
+		return forEach(rows, []any{&no}, func() error {
+			out.full[no] = true
 			return nil
 		})
 	})

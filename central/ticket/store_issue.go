@@ -175,18 +175,47 @@ func Insert(ctx context.Context, tx pgx.Tx, at time.Time, tickets []Prepared) er
 	return nil
 }
 
-// QueueInsert is Insert as a part of a batch.
+// QueueInsert is Insert as a part of a batch: one statement, however many they are, so that
+// what the schema does behind it is done once.
 func QueueInsert(batch *pgx.Batch, at time.Time, tickets []Prepared) {
-	for i := range tickets {
-		t := &tickets[i]
-		f := &t.fields
-		batch.Queue(`
-			INSERT INTO ticket (event_id, number, id, type_no, reference, holder_name, holder_email, notes, status, status_at,
-			                    key_id, code_type, issue, needs_roster, not_before, not_after, code_hash)
-			VALUES ($1::bigint, $2::bigint, $3, $4, $5, $6, $7, $8, $9, $10, $11, $4, $12, $13, $14, $15, $16)`,
-			int64(f.Event), int64(f.Ticket), t.ID, int16(f.Type), t.reference, t.Name, t.Email, t.Notes, string(t.Status), at.Truncate(time.Millisecond),
-			int16(f.Key), int16(f.Issue), f.NeedsRoster, unixOrNull(f.NotBefore), unixOrNull(f.NotAfter), t.hash[:])
+	if len(tickets) == 0 {
+		return
 	}
+	var r rows
+	for i := range tickets {
+		r.add(&tickets[i])
+	}
+	batch.Queue(`
+		INSERT INTO ticket (event_id, number, id, type_no, reference, holder_name, holder_email, notes, status, status_at,
+		                    key_id, code_type, issue, needs_roster, not_before, not_after, code_hash)
+		SELECT event_id, number, id, type_no, reference, holder_name, holder_email, notes, status, $17::timestamptz,
+		       key_id, code_type, issue, needs_roster, not_before, not_after, code_hash
+		FROM unnest($1::integer[], $2::integer[], $3::uuid[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+		            $10::smallint[], $11::smallint[], $12::smallint[], $13::boolean[], $14::timestamptz[], $15::timestamptz[], $16::bytea[])
+		  AS t (event_id, number, id, type_no, reference, holder_name, holder_email, notes, status,
+		        key_id, code_type, issue, needs_roster, not_before, not_after, code_hash)`,
+		r.event, r.number, r.id, r.typ, r.reference, r.name, r.email, r.notes, r.status,
+		r.key, r.typ, r.issue, r.roster, r.from, r.until, r.hash, at.Truncate(time.Millisecond))
+}
+
+// rows are tickets by column.
+type rows struct {
+	event, number                         []int64
+	id                                    []uuid.UUID
+	typ, key, issue                       []int16
+	reference, name, email, notes, status []string
+	roster                                []bool
+	from, until                           []*time.Time
+	hash                                  [][]byte
+}
+
+func (r *rows) add(t *Prepared) {
+	f := &t.fields
+	r.event, r.number, r.id = append(r.event, int64(f.Event)), append(r.number, int64(f.Ticket)), append(r.id, t.ID)
+	r.typ, r.key, r.issue = append(r.typ, int16(f.Type)), append(r.key, int16(f.Key)), append(r.issue, int16(f.Issue))
+	r.reference, r.name, r.email = append(r.reference, t.reference), append(r.name, t.Name), append(r.email, t.Email)
+	r.notes, r.status, r.roster = append(r.notes, t.Notes), append(r.status, string(t.Status)), append(r.roster, f.NeedsRoster)
+	r.from, r.until, r.hash = append(r.from, unixOrNull(f.NotBefore)), append(r.until, unixOrNull(f.NotAfter)), append(r.hash, t.hash[:])
 }
 
 // PlacesOf are the places that new tickets take.
