@@ -1,9 +1,13 @@
 package api_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -78,4 +82,16 @@ func TestTheCollectionHasEveryOperation(t *testing.T) {
 		want = append(want, op.method+" "+op.path)
 	}
 	require.ElementsMatch(t, want, have, "run make generate")
+}
+
+func TestRedocIsTheOneThatIsNamed(t *testing.T) {
+	t.Parallel()
+	list, err := os.ReadFile(filepath.Join("redoc", "VENDOR.md"))
+	require.NoError(t, err)
+	row := regexp.MustCompile(`(?m)^\| (\S+\.js) .* ([0-9a-f]{64}) \|$`).FindStringSubmatch(string(list))
+	require.Len(t, row, 3)
+	body, err := os.ReadFile(filepath.Join("redoc", row[1]))
+	require.NoError(t, err)
+	sum := sha256.Sum256(body)
+	require.Equal(t, row[2], hex.EncodeToString(sum[:]))
 }
