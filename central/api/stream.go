@@ -1,8 +1,10 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -67,48 +69,81 @@ type liveAnswer struct {
 // VisitGetEventLiveResponse implements GetEventLiveResponseObject. It returns nil where the
 // client has gone, or did not take a message in time: what was begun cannot be refused.
 func (a liveAnswer) VisitGetEventLiveResponse(w http.ResponseWriter) error {
-	defer a.stream.Leave()
 	h := w.Header()
 	h.Set(echo.HeaderContentType, "text/event-stream")
 	h.Set(echo.HeaderCacheControl, "no-store")
 	h.Set("X-Accel-Buffering", "no") // nginx would keep messages until it has a page of them
-	w.WriteHeader(http.StatusOK)
-	out := liveWriter{w: w, control: http.NewResponseController(w), most: a.writeMax}
-	first := "retry: " + strconv.FormatInt(a.stream.Again().Milliseconds(), 10) + "\n\n"
-	if m := <-a.stream.Next(); m.ID != a.has {
-		first += string(m.Text)
-	}
-	if out.write([]byte(first)) != nil {
+	control := http.NewResponseController(w)
+	if conn, _, err := control.Hijack(); err == nil {
+		a.takeOver(conn, h)
 		return nil
 	}
-	for {
-		select {
-		case m := <-a.stream.Next():
-			if out.write(m.Text) != nil {
-				return nil
+	// Of HTTP/2 a connection carries other requests too.
+	defer a.stream.Leave()
+	w.WriteHeader(http.StatusOK)
+	pump(a.stream, a.first(), a.ctx.Done(), func(text []byte) error {
+		if err := control.SetWriteDeadline(time.Now().Add(a.writeMax)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return err
+		}
+		if _, err := w.Write(text); err != nil {
+			return err
+		}
+		return control.Flush()
+	})
+	return nil
+}
+
+// first is what a client is told before anything else: when to come again, and the state,
+// unless he has it.
+func (a liveAnswer) first() []byte {
+	text := []byte("retry: " + strconv.FormatInt(a.stream.Again().Milliseconds(), 10) + "\n\n")
+	if m := <-a.stream.Next(); m.ID != a.has {
+		text = append(text, m.Text...)
+	}
+	return text
+}
+
+// takeOver goes on with the connection alone. A stream that waits in the handler keeps
+// net/http's buffers, and the stack of all that the request came through: three times as
+// much as all the rest of it.
+func (a liveAnswer) takeOver(conn net.Conn, h http.Header) {
+	h.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	h.Set("Connection", "close") // ends the answer, which has no length (RFC 9112, 6.3)
+	var head bytes.Buffer
+	head.WriteString("HTTP/1.1 200 OK\r\n")
+	_ = h.Write(&head) // a buffer takes everything
+	head.WriteString("\r\n")
+	head.Write(a.first())
+	stream, writeMax, gone := a.stream, a.writeMax, make(chan struct{})
+	_ = conn.SetDeadline(time.Time{}) // the server's is for requests; where it stays, the stream ends early
+	go func() {
+		defer close(gone)
+		_, _ = conn.Read(make([]byte, 1)) // a client has nothing to say, so this is his end
+	}()
+	go func() {
+		defer stream.Leave()
+		defer conn.Close() //nolint:errcheck // nobody is there to hear of it
+		pump(stream, head.Bytes(), gone, func(text []byte) error {
+			if err := conn.SetWriteDeadline(time.Now().Add(writeMax)); err != nil {
+				return err
 			}
-		case <-a.stream.Done():
-			return nil
-		case <-a.ctx.Done():
-			return nil
+			_, err := conn.Write(text)
+			return err
+		})
+	}()
+}
+
+// pump sends what a stream has until it is over, its client is gone, or does not take it.
+func pump(s *live.Stream, first []byte, gone <-chan struct{}, send func([]byte) error) {
+	err := send(first)
+	for err == nil {
+		select {
+		case m := <-s.Next():
+			err = send(m.Text)
+		case <-s.Done():
+			return
+		case <-gone:
+			return
 		}
 	}
-}
-
-// liveWriter sends a message at once, or gives up.
-type liveWriter struct {
-	w       http.ResponseWriter
-	control *http.ResponseController
-	most    time.Duration
-}
-
-// write has a deadline of its own: the server's is for requests that are over soon.
-func (o *liveWriter) write(text []byte) error {
-	if err := o.control.SetWriteDeadline(time.Now().Add(o.most)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
-	if _, err := o.w.Write(text); err != nil {
-		return err
-	}
-	return o.control.Flush()
 }

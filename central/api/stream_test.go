@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -134,4 +135,38 @@ func TestAClientWhoDoesNotReadIsDropped(t *testing.T) {
 	close(listener)
 	require.NoError(t, errors.Join(server.Close(), here.Close()))
 	serving.Wait()
+}
+
+// Of HTTP/1 a stream has the connection for itself, of HTTP/2 it shares it.
+func TestALiveStreamIsToldOverEitherHTTP(t *testing.T) {
+	t.Parallel()
+	for _, major := range []int{1, 2} {
+		hub, err := live.New(live.Config{Source: steady{}})
+		require.NoError(t, err)
+		w := setup(t, func(cfg *api.Config) { cfg.Live = hub })
+		server := httptest.NewUnstartedServer(w.handler)
+		server.EnableHTTP2 = major == 2
+		server.StartTLS()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/api/v1/events/1/live", http.NoBody)
+		require.NoError(t, err)
+		res, err := server.Client().Do(req)
+		require.NoError(t, err)
+		require.Equal(t, major, res.ProtoMajor)
+		require.Equal(t, http.StatusOK, res.StatusCode)
+		require.Equal(t, "text/event-stream", res.Header.Get("Content-Type"))
+		require.Equal(t, "nosniff", res.Header.Get("X-Content-Type-Options"))
+		require.NotEmpty(t, res.Header.Get("Date"))
+		first := make([]byte, 7)
+		_, err = io.ReadFull(res.Body, first)
+		require.NoError(t, err)
+		require.Equal(t, "retry: ", string(first))
+		require.Equal(t, 1, hub.Streams())
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.NoError(t, hub.Run(ctx), "it ends the stream")
+		_, err = io.ReadAll(res.Body)
+		require.NoError(t, errors.Join(err, res.Body.Close()))
+		require.Zero(t, hub.Streams())
+		server.Close()
+	}
 }

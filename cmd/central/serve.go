@@ -61,7 +61,7 @@ On a loopback address it speaks plain HTTP. Any other address needs --tls-cert a
 	flags.BoolVar(&f.insecure, "insecure-http", false, "speak plain HTTP on an address that others can reach: whoever shares the network\ncan read the attendance page and the gates' traffic, though not forge it;\nuse it behind a proxy that ends TLS")
 	flags.StringArrayVar(&f.proxies, "trusted-proxy", nil, "network of a proxy in front, such as 10.0.0.0/8, whose X-Forwarded-For is believed;\nmay be repeated (default: none)")
 	flags.StringArrayVar(&f.origins, "allow-origin", nil, "site whose scripts may use the REST API in a browser, such as https://fair.example;\nmay be repeated (default: none but central's own)")
-	flags.IntVar(&f.live, "live-max", live.StreamsMax, "live streams at once; each takes a file descriptor and some 30 KiB")
+	flags.IntVar(&f.live, "live-max", live.StreamsMax, "live streams at once; each takes a file descriptor and some 7 KiB")
 	flags.IntVar(&f.liveEach, "live-address-max", live.AddressMax, "live streams at once of one address")
 	flags.IntVar(&f.rate, "rate-limit", api.RateDefault, "API requests a minute for an account, an API key, or the visitors at one address; 0 for no limit")
 	flags.StringVar(&f.pprof, "pprof", "", "loopback address, host:port, to serve profiles on for go tool pprof; whoever is on this machine\ncan read them (default: nowhere)")

@@ -39,6 +39,8 @@ const (
 	// one that took a while there is a rest of as many times that.
 	lookMax    = 5 * time.Second
 	restFactor = 10
+	// leaveMax is how long streams have to end when central stops.
+	leaveMax = 15 * time.Second
 	// batchMax streams are told at once, and the next ones batchPause later.
 	batchMax   = 100
 	batchPause = 5 * time.Millisecond
@@ -76,6 +78,7 @@ type Hub struct {
 
 	mu        sync.Mutex
 	closed    bool
+	empty     chan struct{} // closed when the last stream is left; nil where nobody waits for that
 	streams   int
 	addresses map[string]int
 	topics    map[Topic]*topic

@@ -9,7 +9,8 @@ import (
 )
 
 // Run tells what changes until ctx is done. Then it ends every stream, and none is opened
-// any more until it runs again. It returns nil.
+// any more until it runs again. It returns nil, when all streams were left, or their
+// clients were given time enough to take what they were sent last.
 func (h *Hub) Run(ctx context.Context) error {
 	h.open()
 	defer h.close()
@@ -34,12 +35,23 @@ func (h *Hub) open() {
 
 func (h *Hub) close() {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.closed = true
+	empty := make(chan struct{})
+	if h.empty = empty; h.streams == 0 {
+		close(empty)
+		h.empty = nil
+	}
 	for _, t := range h.topics {
 		for s := range t.streams {
 			s.end()
 		}
+	}
+	h.mu.Unlock()
+	patience := time.NewTimer(leaveMax)
+	defer patience.Stop()
+	select {
+	case <-empty:
+	case <-patience.C:
 	}
 }
 

@@ -41,7 +41,10 @@ func (s *Stream) Leave() {
 	if len(s.topic.streams) == 0 && h.topics[s.of] == s.topic {
 		delete(h.topics, s.of)
 	}
-	h.streams--
+	if h.streams--; h.streams == 0 && h.empty != nil {
+		close(h.empty)
+		h.empty = nil
+	}
 	if h.addresses[s.address]--; h.addresses[s.address] == 0 {
 		delete(h.addresses, s.address)
 	}
