@@ -19,7 +19,7 @@ type shown struct{ c *Central }
 func letters(c *Central, p *parts, settings notify.Settings) notify.Config {
 	show := shown{c}
 	return notify.Config{
-		Store: notify.Store{Pool: p.tickets.Pool}, Settings: settings, Logger: c.logger, Tickets: show.tickets, Files: show.files,
+		Store: notify.Store{Pool: p.tickets.Pool}, Settings: settings, Logger: c.logger, Tickets: show.tickets,
 		Event: func(ctx context.Context, event syncproto.EventNo) (string, error) {
 			e, err := c.Programme.Event(ctx, event)
 			return e.Name, err
@@ -28,10 +28,10 @@ func letters(c *Central, p *parts, settings notify.Settings) notify.Config {
 }
 
 // tickets are tickets as letters have them.
-func (s shown) tickets(ctx context.Context, event syncproto.EventNo, numbers []syncproto.TicketNo) ([]notify.Ticket, error) {
+func (s shown) tickets(ctx context.Context, event syncproto.EventNo, numbers []syncproto.TicketNo) (notify.Bundle, error) {
 	all, err := s.c.Handout.Tickets(ctx, event, numbers)
 	if err != nil {
-		return nil, err
+		return notify.Bundle{}, err
 	}
 	out := make([]notify.Ticket, len(all))
 	for i := range all {
@@ -42,16 +42,18 @@ func (s shown) tickets(ctx context.Context, event syncproto.EventNo, numbers []s
 			StartsAt: t.StartsAt, Timezone: t.Timezone, Link: t.Page,
 		}
 	}
-	return out, nil
+	return notify.Bundle{Tickets: out, Files: func(of []int) ([]notify.File, error) {
+		some := make([]handout.Ticket, len(of))
+		for i, at := range of {
+			some[i] = all[at]
+		}
+		return s.files(ctx, some)
+	}}, nil
 }
 
 // files are what is attached to a letter about tickets: all of them on paper, and the
 // event for calendars.
-func (s shown) files(ctx context.Context, event syncproto.EventNo, numbers []syncproto.TicketNo) ([]notify.File, error) {
-	all, err := s.c.Handout.Tickets(ctx, event, numbers)
-	if err != nil || len(all) == 0 {
-		return nil, err
-	}
+func (s shown) files(ctx context.Context, all []handout.Ticket) ([]notify.File, error) {
 	var out []notify.File
 	if coded(all) {
 		pdf, err := s.c.Handout.Printed(all)

@@ -26,8 +26,8 @@ func newLetters(t testing.TB, pool *pgxpool.Pool) *notify.Service {
 	t.Helper()
 	s, err := notify.New(notify.Config{
 		Store: notify.Store{Pool: pool}, Settings: notify.Settings{Sender: away{}, From: netmail.Address{Address: "fair@example.org"}},
-		Tickets: func(context.Context, syncproto.EventNo, []syncproto.TicketNo) ([]notify.Ticket, error) {
-			return nil, nil
+		Tickets: func(context.Context, syncproto.EventNo, []syncproto.TicketNo) (notify.Bundle, error) {
+			return notify.Bundle{}, nil
 		},
 	})
 	require.NoError(t, err)

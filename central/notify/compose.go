@@ -149,10 +149,10 @@ func (s *writer) writeTickets(ctx context.Context, d *due, w *words, p *page, l 
 	if err != nil {
 		return fmt.Errorf("read tickets of letter: %w", err)
 	}
-	files := d.params.Tickets[:0:0]
+	var mine []int
 	event := ""
-	for i := range all {
-		t := &all[i]
+	for i := range all.Tickets {
+		t := &all.Tickets[i]
 		if t.Void || !strings.EqualFold(t.Email, d.to) {
 			continue
 		}
@@ -167,15 +167,18 @@ func (s *writer) writeTickets(ctx context.Context, d *due, w *words, p *page, l 
 			v.Picture = template.URL("cid:" + picture.cid)
 			l.Pictures = append(l.Pictures, picture)
 		}
-		p.Tickets, files, event = append(p.Tickets, v), append(files, t.Number), t.Event
+		p.Tickets, mine, event = append(p.Tickets, v), append(mine, i), t.Event
 	}
-	if len(files) == 0 {
+	if len(mine) == 0 {
 		return fmt.Errorf("%w: none of its tickets is the recipient's and valid", errVoid)
 	}
-	p.Subject = fmt.Sprintf(w.tickets(len(files)), event)
-	p.Lead = []string{fmt.Sprintf(w.ticketsLead(len(files)), event)}
+	p.Subject = fmt.Sprintf(w.tickets(len(mine)), event)
+	p.Lead = []string{fmt.Sprintf(w.ticketsLead(len(mine)), event)}
 	p.Notes = []string{w.ticketsNote}
-	made, err := s.cfg.Files(ctx, d.event, files)
+	if all.Files == nil {
+		return nil
+	}
+	made, err := all.Files(mine)
 	if err != nil {
 		return fmt.Errorf("make files of letter: %w", err)
 	}

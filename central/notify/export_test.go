@@ -32,11 +32,10 @@ const ClaimsMax = claimsMax
 func Write(name, to string, ticket Ticket) ([]byte, error) {
 	w, err := newWriter(&Config{
 		Settings: Settings{From: netmail.Address{Name: name, Address: "tickets@fair.example"}},
-		Tickets: func(context.Context, syncproto.EventNo, []syncproto.TicketNo) ([]Ticket, error) {
-			return []Ticket{ticket}, nil
+		Tickets: func(context.Context, syncproto.EventNo, []syncproto.TicketNo) (Bundle, error) {
+			return Bundle{Tickets: []Ticket{ticket}}, nil
 		},
-		Files: func(context.Context, syncproto.EventNo, []syncproto.TicketNo) ([]File, error) { return nil, nil },
-		Now:   time.Now,
+		Now: time.Now,
 	})
 	if err != nil {
 		return nil, err

@@ -121,6 +121,7 @@ func TestALetterTellsWhatIsTrueWhenItGoes(t *testing.T) {
 	text := parts(t, s.all()[0])[0].body
 	require.NotContains(t, text, "CODE-OF-TICKET")
 	require.Contains(t, text, "ANOTHER")
+	require.Equal(t, []syncproto.TicketNo{2}, b.printed, "no file has what is somebody else's")
 
 	b.tickets[0].Email, b.tickets[0].Void = "eve@example.org", true
 	b.issue(t, notify.Holder{Ticket: 1, Email: "eve@example.org"})

@@ -95,6 +95,15 @@ type Ticket struct {
 	Link     string // where it is shown; empty for nowhere
 }
 
+// Bundle is tickets of an event as they are at one moment.
+type Bundle struct {
+	Tickets []Ticket
+	// Files makes what is attached to a letter about some of Tickets, by index: of what was
+	// read with them, so that nothing comes in that belongs to somebody else since. Nil is
+	// nothing.
+	Files func(of []int) ([]File, error)
+}
+
 // File is what is attached to a letter.
 type File struct {
 	Name string
@@ -157,9 +166,7 @@ type Config struct {
 	Settings
 	// Tickets are tickets of an event as they are now; those that are not there are left
 	// out. Defaults to none, so that nobody is told of tickets.
-	Tickets func(ctx context.Context, event syncproto.EventNo, numbers []syncproto.TicketNo) ([]Ticket, error)
-	// Files are what is attached to a letter about tickets. Defaults to nothing.
-	Files func(ctx context.Context, event syncproto.EventNo, numbers []syncproto.TicketNo) ([]File, error)
+	Tickets func(ctx context.Context, event syncproto.EventNo, numbers []syncproto.TicketNo) (Bundle, error)
 	// Event names an event. Defaults to no name.
 	Event func(ctx context.Context, event syncproto.EventNo) (name string, err error)
 	// Logger hears of what an operator may want to know. Defaults to slog.Default().
@@ -204,9 +211,6 @@ func New(cfg Config) (*Service, error) {
 	}
 	if cfg.Event == nil {
 		cfg.Event = func(context.Context, syncproto.EventNo) (string, error) { return "", nil }
-	}
-	if cfg.Files == nil {
-		cfg.Files = func(context.Context, syncproto.EventNo, []syncproto.TicketNo) ([]File, error) { return nil, nil }
 	}
 	s := &Service{cfg: cfg, woken: make(chan struct{}, 1)}
 	s.Desk = &Desk{s}

@@ -193,6 +193,7 @@ type bundle struct {
 	now     time.Time
 	tickets []notify.Ticket
 	files   []notify.File
+	printed []syncproto.TicketNo // what files were made of
 }
 
 func (b *bundle) clock() time.Time {
@@ -222,7 +223,7 @@ func onPool(t *testing.T, pool *pgxpool.Pool, port int, change ...func(c *notify
 			Sender: sender(t, port, nil), From: netmail.Address{Name: "Fair", Address: "tickets@fair.example"}, AccountURL: "https://fair.example/account",
 			OrderURL: "https://fair.example/order",
 		},
-		Tickets: func(_ context.Context, _ syncproto.EventNo, numbers []syncproto.TicketNo) ([]notify.Ticket, error) {
+		Tickets: func(_ context.Context, _ syncproto.EventNo, numbers []syncproto.TicketNo) (notify.Bundle, error) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			var out []notify.Ticket
@@ -233,10 +234,12 @@ func onPool(t *testing.T, pool *pgxpool.Pool, port int, change ...func(c *notify
 					}
 				}
 			}
-			return out, nil
-		},
-		Files: func(context.Context, syncproto.EventNo, []syncproto.TicketNo) ([]notify.File, error) {
-			return b.files, nil
+			return notify.Bundle{Tickets: out, Files: func(of []int) ([]notify.File, error) {
+				for _, i := range of {
+					b.printed = append(b.printed, out[i].Number)
+				}
+				return b.files, nil
+			}}, nil
 		},
 		Event:  func(context.Context, syncproto.EventNo) (string, error) { return "Fair", nil },
 		Logger: slog.New(slog.NewTextHandler(locked{b}, nil)), Now: b.clock, Chance: func() float64 { return 0.5 },
