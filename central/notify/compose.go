@@ -64,8 +64,23 @@ type shown struct {
 // pictureModulePx is the width of a module of a code's picture.
 const pictureModulePx = 6
 
-// compose makes a letter of what is true now; errVoid where it has nothing to say.
-func (s *writer) compose(ctx context.Context, d *due) (*Letter, error) {
+// composeTimeout bounds the making of a letter.
+const composeTimeout = 30 * time.Second
+
+// compose makes a letter of what is true now; errVoid where it has nothing to say. What
+// panics over one letter, a drawing perhaps, keeps no other back.
+func (s *writer) compose(ctx context.Context, d *due) (l *Letter, err error) {
+	ctx, cancel := context.WithTimeout(ctx, composeTimeout)
+	defer cancel()
+	defer func() {
+		if fault := recover(); fault != nil {
+			l, err = nil, fmt.Errorf("write letter: panic: %v", fault)
+		}
+	}()
+	return s.write(ctx, d)
+}
+
+func (s *writer) write(ctx context.Context, d *due) (*Letter, error) {
 	w := wordsOf(d.lang)
 	p := page{Lang: w.lang, Dir: w.dir, Greeting: w.greet(oneLine(d.name)), Words: w}
 	l := &Letter{

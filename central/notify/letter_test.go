@@ -2,6 +2,7 @@ package notify_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"io"
 	"mime"
@@ -270,4 +271,25 @@ func TestNoLetterGoesToWhatIsNoAddress(t *testing.T) {
 		_, err := notify.Write("Ada", to, notify.Ticket{Number: 1, Email: to, Code: "CODE"})
 		require.Error(t, err, to)
 	}
+}
+
+func TestALetterThatCannotBeMadeKeepsNoOtherBack(t *testing.T) {
+	t.Parallel()
+	s := listen(t, 0, nil)
+	b := setup(t, s.port, func(c *notify.Config) {
+		c.Tickets = func(_ context.Context, _ syncproto.EventNo, numbers []syncproto.TicketNo) (notify.Bundle, error) {
+			if numbers[0] == 1 {
+				panic("a drawing goes wrong")
+			}
+			return notify.Bundle{Tickets: []notify.Ticket{fairTicket(numbers[0], "bob@example.org")}}, nil
+		}
+	})
+	b.issue(t, notify.Holder{Ticket: 1, Email: "ada@example.org"}, notify.Holder{Ticket: 2, Email: "bob@example.org"})
+	require.Equal(t, 2, b.step(t))
+	require.Len(t, s.all(), 1)
+	list, err := b.List(t.Context(), notify.Filter{State: notify.Queued})
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.Equal(t, 1, list[0].Tries)
+	require.Contains(t, list[0].Error, "a drawing goes wrong")
 }

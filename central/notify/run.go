@@ -65,7 +65,10 @@ func (e serverError) Unwrap() error { return e.error }
 func (s *Service) Run(ctx context.Context) error {
 	w := &worker{Service: s}
 	defer w.hangUp()
-	return w.run(ctx)
+	if err := w.run(ctx); ctx.Err() == nil {
+		return err
+	}
+	return nil // whatever was under way was broken off
 }
 
 // worker sends letters. It is used by one goroutine.
@@ -83,6 +86,12 @@ type health struct {
 func (w *worker) run(ctx context.Context) error {
 	var swept time.Time
 	for away := 0; ; {
+		if now := w.cfg.Now(); now.Sub(swept) >= sweepEvery {
+			if err := w.sweep(ctx); err != nil {
+				return err
+			}
+			swept = now
+		}
 		n, err := w.step(ctx)
 		if ctx.Err() != nil {
 			return nil
@@ -99,12 +108,6 @@ func (w *worker) run(ctx context.Context) error {
 			if n == claimsMax {
 				continue
 			}
-		}
-		if now := w.cfg.Now(); now.Sub(swept) >= sweepEvery {
-			if err := w.sweep(ctx); err != nil {
-				return err
-			}
-			swept = now
 		}
 		timer := time.NewTimer(pause)
 		select {
