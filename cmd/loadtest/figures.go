@@ -135,7 +135,7 @@ func (f *figures) print(w io.Writer) error {
 	row("exchanges, statements", fmt.Sprintf("%.0f, %.0f /s", f.Queries, f.Statements), "", true)
 	row("live streams, of which lost", fmt.Sprintf("%d, %d", f.Streams, f.StreamsLost), "none lost", f.StreamsLost == 0)
 	row("from a change to a stream, p50, the last", fmt.Sprintf("%.0f ms, %.0f ms", f.ToldP50, f.ToldMax), "all told", f.ToldMissing == 0)
-	row("memory of an idle stream", fmt.Sprintf("%.1f KiB", float64(f.StreamBytes)/(1<<10)), "", true)
+	row("memory that central grew by for an idle stream", fmt.Sprintf("%.1f KiB", float64(f.StreamBytes)/(1<<10)), "", true)
 	row("central's processor time for a request", fmt.Sprintf("%.3f ms", f.ProcessorTime), "", true)
 	for _, p := range f.Parts {
 		row(p.Name+": processors, memory", fmt.Sprintf("%.2f, %d MiB", p.Processors, p.Bytes>>20), "", true)
