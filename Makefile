@@ -18,7 +18,7 @@ endif
 
 CMDS := $(patsubst %/main.go,./%,$(wildcard cmd/*/main.go))
 # Packages that share memory between goroutines: a gate's, and what counts and orders at central.
-RACE_DIRS := gate central/api/live central/roster central/checkin central/staff central/registration central/replay hardware/serialscan
+RACE_DIRS := gate central/api/hot central/api/live central/notify central/roster central/checkin central/staff central/registration central/replay hardware/serialscan
 RACE_PKGS := $(patsubst %,./%/...,$(wildcard $(RACE_DIRS)))
 
 DEMO_SECONDS ?=
