@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"gatehouse/cmd/program"
 	"gatehouse/gate/control"
 	"gatehouse/gate/node"
 	"gatehouse/hardware/ptyport"
@@ -20,7 +21,7 @@ type appliance struct {
 	flags  []string // of gate run, beside those that every gate has
 	relay  *relay
 	port   *ptyport.Port
-	server *server
+	server *program.Server
 	asked  *control.Client
 }
 
@@ -34,7 +35,7 @@ func (v *venue) enrol(ctx context.Context, e *event) (_ *appliance, err error) {
 			err = errors.Join(err, a.close())
 		}
 	}()
-	if a.relay, err = newRelay(strings.TrimPrefix(v.central.url, "http://")); err != nil {
+	if a.relay, err = newRelay(strings.TrimPrefix(v.central.URL, "http://")); err != nil {
 		return nil, err
 	}
 	if a.port, err = ptyport.New(a.dir + ".tty"); err != nil {
@@ -44,7 +45,7 @@ func (v *venue) enrol(ctx context.Context, e *event) (_ *appliance, err error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = output(ctx, v.program("gate"), "enrol", "--data", a.dir, "--central", a.relay.url(), "--token", token)
+	_, err = program.Output(ctx, v.program("gate"), "enrol", "--data", a.dir, "--central", a.relay.url(), "--token", token)
 	return a, err
 }
 
@@ -55,7 +56,7 @@ func (a *appliance) run(decisions func(string)) (err error) {
 		"run", "--data", a.dir, "--listen", "127.0.0.1:0", "--log-decisions", "-",
 		"--lane", "name=N1,zone=main,direction=in,scanner=serial:" + a.port.Path() + "?baud=115200",
 	}, a.flags...)
-	a.server, err = start(a.dir+".log", decisions, a.v.program("gate"), args...)
+	a.server, err = program.Start(a.dir+".log", decisions, a.v.program("gate"), args...)
 	return err
 }
 
@@ -66,17 +67,17 @@ func (a *appliance) firstDecision(ctx context.Context, code []byte) (time.Durati
 	for time.Now().Before(deadline) {
 		verdict, err := a.verify(ctx, code)
 		if err == nil && verdict.Decision == node.Admit && verdict.Known {
-			return time.Since(a.server.started), nil
+			return time.Since(a.server.Started), nil
 		}
 		select {
 		case <-ctx.Done():
 			return 0, ctx.Err()
-		case <-a.server.done:
-			return 0, a.server.await(ctx)
+		case <-a.server.Done():
+			return 0, a.server.Await(ctx)
 		case <-time.After(time.Millisecond):
 		}
 	}
-	return 0, fmt.Errorf("the gate admitted nobody within %v; its log is %s", firstMax, a.server.log)
+	return 0, fmt.Errorf("the gate admitted nobody within %v; its log is %s", firstMax, a.server.Log)
 }
 
 // firstMax bounds the wait for a first decision.
@@ -101,7 +102,7 @@ func (a *appliance) stop() error {
 		errs = append(errs, a.asked.Close())
 	}
 	if a.server != nil {
-		errs = append(errs, a.server.stop())
+		errs = append(errs, a.server.Stop())
 	}
 	a.asked, a.server = nil, nil
 	return errors.Join(errs...)

@@ -27,6 +27,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"gatehouse/cmd/program"
 )
 
 const (
@@ -132,7 +134,7 @@ func run(ctx context.Context, dir string, only []string, quick bool) (figures []
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	fmt.Println(machine(b.dir))
+	fmt.Println(program.Machine(b.dir))
 	for _, s := range sections() {
 		if len(only) > 0 && !slices.Contains(only, s.name) {
 			continue

@@ -47,7 +47,7 @@ func (v *venue) mesh(ctx context.Context, e *event, n int, code []byte) (_ *mesh
 		}
 	}
 	for _, a := range m.gates {
-		if err := a.server.await(ctx); err != nil {
+		if err := a.server.Await(ctx); err != nil {
 			return nil, err
 		}
 		if _, err := a.firstDecision(ctx, code); err != nil {
@@ -139,7 +139,7 @@ func (m *mesh) scan(ctx context.Context, gate int) (last time.Time, got logged, 
 		}
 		return last, got, nil
 	case <-time.After(answerMax):
-		return last, got, fmt.Errorf("no answer to a scan within %v; the gate's log is %s", answerMax, m.gates[gate].server.log)
+		return last, got, fmt.Errorf("no answer to a scan within %v; the gate's log is %s", answerMax, m.gates[gate].server.Log)
 	case <-ctx.Done():
 		return last, got, ctx.Err()
 	}

@@ -18,6 +18,7 @@ import (
 
 	"gatehouse/central"
 	"gatehouse/central/registration"
+	"gatehouse/cmd/program"
 )
 
 // Reaches of orders: milliseconds to a gate, and the share of what the bare statement
@@ -97,7 +98,7 @@ func (s *sale) orderAndWait(ctx context.Context) (took samples, err error) {
 // register takes a free ticket by the API and returns its code.
 func (s *sale) register(ctx context.Context) (string, error) {
 	body := fmt.Appendf(nil, `{"event_id": %d, "ticket_type": "day", "name": "Ada", "email": "ada@example.org"}`, s.of.no)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.central.url+"/api/v1/attendees/register", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.central.URL+"/api/v1/attendees/register", bytes.NewReader(body))
 	if err != nil {
 		return "", err
 	}
@@ -203,7 +204,7 @@ func (s *sale) pgbench(ctx context.Context, clients int, statement string) (floa
 	if err := os.WriteFile(script, []byte(statement+"\n"), 0o600); err != nil {
 		return 0, fmt.Errorf("write script for pgbench: %w", err)
 	}
-	out, err := output(ctx, s.pg.Program("pgbench"), "--no-vacuum", "--protocol=prepared", "--client", strconv.Itoa(clients), "--jobs", "2",
+	out, err := program.Output(ctx, s.pg.Program("pgbench"), "--no-vacuum", "--protocol=prepared", "--client", strconv.Itoa(clients), "--jobs", "2",
 		"--time", strconv.Itoa(int(s.b.sellFor.Seconds())), "--file", script, s.url)
 	if err != nil {
 		return 0, err

@@ -49,7 +49,7 @@ func measureTTY(ctx context.Context, b *bench) (_ []figure, err error) {
 	if err := a.run(func(line string) { answers <- answer{time.Now(), line} }); err != nil {
 		return nil, err
 	}
-	if err := a.server.await(ctx); err != nil {
+	if err := a.server.Await(ctx); err != nil {
 		return nil, err
 	}
 	if _, err := a.firstDecision(ctx, codes[b.scans].code); err != nil {
@@ -122,7 +122,7 @@ func (v *venue) scanAll(ctx context.Context, a *appliance, e *event, codes []iss
 			took = append(took, got.at.Sub(last))
 			durable = append(durable, time.Duration(d.Durable)*time.Microsecond)
 		case <-time.After(answerMax):
-			return nil, nil, fmt.Errorf("no answer to a scan within %v; the gate's log is %s", answerMax, filepath.Base(a.server.log))
+			return nil, nil, fmt.Errorf("no answer to a scan within %v; the gate's log is %s", answerMax, filepath.Base(a.server.Log))
 		case <-ctx.Done():
 			return nil, nil, ctx.Err()
 		}

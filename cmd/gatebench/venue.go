@@ -15,6 +15,7 @@ import (
 
 	"gatehouse/central/pg"
 	"gatehouse/central/pg/privatepg"
+	"gatehouse/cmd/program"
 	"gatehouse/syncproto"
 )
 
@@ -26,7 +27,7 @@ type venue struct {
 	url     string // of the database
 	pg      *privatepg.Server
 	pool    *pgxpool.Pool
-	central *server
+	central *program.Server
 	events  map[string]*event
 	gates   int
 }
@@ -57,12 +58,12 @@ func openVenue(ctx context.Context, b *bench) (_ *venue, err error) {
 	if v.pool, err = pg.Open(ctx, pg.Config{URL: v.url, Name: "gatebench"}); err != nil {
 		return nil, err
 	}
-	v.central, err = start(filepath.Join(v.dir, "central.log"), nil, v.program("central"),
+	v.central, err = program.Start(filepath.Join(v.dir, "central.log"), nil, v.program("central"),
 		append(v.flags("serve"), "--listen", "127.0.0.1:0", "--rate-limit", "0")...)
 	if err != nil {
 		return nil, err
 	}
-	return v, v.central.await(ctx)
+	return v, v.central.Await(ctx)
 }
 
 func (v *venue) program(name string) string { return filepath.Join(v.b.bin, name) }
@@ -74,13 +75,13 @@ func (v *venue) flags(words ...string) []string {
 
 // command runs a sub-command of central.
 func (v *venue) command(ctx context.Context, words ...string) (string, error) {
-	return output(ctx, v.program("central"), v.flags(words...)...)
+	return program.Output(ctx, v.program("central"), v.flags(words...)...)
 }
 
 func (v *venue) close() error {
 	var errs []error
 	if v.central != nil {
-		errs = append(errs, v.central.stop())
+		errs = append(errs, v.central.Stop())
 	}
 	if v.pool != nil {
 		v.pool.Close()
@@ -152,7 +153,7 @@ type issued struct {
 // codes has central make the codes of the first n tickets, through the list
 // that it prints, of which only the beginning is read.
 func (v *venue) codes(ctx context.Context, e *event, n int) ([]issued, error) {
-	cmd := prepare(v.program("central"), v.flags("ticket", "codes", "--event", e.id())...)
+	cmd := program.Prepare(v.program("central"), v.flags("ticket", "codes", "--event", e.id())...)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, fmt.Errorf("list codes: %w", err)

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+
+	"gatehouse/cmd/program"
 )
 
 //go:embed script.js
@@ -38,12 +40,12 @@ func (k *k6) start(ctx context.Context) (int, error) {
 	}
 	args := []string{"run", "--quiet", "--no-usage-report"}
 	for name, value := range map[string]string{
-		"BASE": k.central.url, "RATE": strconv.Itoa(k.rate), "WARMUP": fmt.Sprint(k.warmUp.Seconds()), "SECONDS": fmt.Sprint(k.duration.Seconds()),
+		"BASE": k.central.URL, "RATE": strconv.Itoa(k.rate), "WARMUP": fmt.Sprint(k.warmUp.Seconds()), "SECONDS": fmt.Sprint(k.duration.Seconds()),
 		"SCENE": k.path("scene.json"), "OUT": k.path("summary.json"),
 	} {
 		args = append(args, "-e", name+"="+value)
 	}
-	k.cmd = prepare(k.k6, append(args, k.path("script.js"))...)
+	k.cmd = program.Prepare(k.k6, append(args, k.path("script.js"))...)
 	k.cmd.Stderr = &k.stderr
 	if err := k.cmd.Start(); err != nil {
 		return 0, fmt.Errorf("start k6: %w", err)

@@ -92,7 +92,7 @@ func (p *plain) send(ctx context.Context, method, path, key string, in object, w
 			return nil, err
 		}
 	}
-	req, err := http.NewRequestWithContext(ctx, method, p.central.url+"/api/v1"+path, bytes.NewReader(raw))
+	req, err := http.NewRequestWithContext(ctx, method, p.central.URL+"/api/v1"+path, bytes.NewReader(raw))
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"gatehouse/cmd/program"
 )
 
 // takeProfiles takes profiles of central: of its processor time while it is measured, and of its
@@ -22,8 +24,8 @@ func (t *test) takeProfiles(ctx context.Context) error {
 	}
 	var url string
 	select {
-	case url = <-t.central.prof:
-	case <-time.After(readyMax):
+	case url = <-t.prof:
+	case <-time.After(program.ReadyMax):
 		return errors.New("central does not serve profiles")
 	}
 	seconds := max(int(t.duration.Seconds())-1, 1)

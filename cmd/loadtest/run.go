@@ -7,7 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
+
+	"gatehouse/cmd/program"
 )
 
 // How often something is changed that every stream is told of, and how long central is left
@@ -21,7 +24,8 @@ const (
 type test struct {
 	*load
 	dir     string
-	central *server
+	central *program.Server
+	prof    chan string // has where profiles are, with --pprof
 	scene   *scene
 	streams *streams
 	figures figures
@@ -42,7 +46,7 @@ func run(ctx context.Context, l *load) (err error) {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, t.central.stop()) }()
+	defer func() { err = errors.Join(err, t.central.Stop()) }()
 	if err := t.prepare(ctx); err != nil {
 		return err
 	}
@@ -77,32 +81,43 @@ func (t *test) open(ctx context.Context) (err error) {
 		args = append(args, "--pprof", "127.0.0.1:0")
 	}
 	say("starting central and its Postgres")
-	if t.central, err = serve(ctx, filepath.Join(t.dir, "central.log"), bin, args...); err != nil {
+	t.prof = make(chan string, 1)
+	if t.central, err = program.Start(filepath.Join(t.dir, "central.log"), t.hear, bin, args...); err != nil {
 		return err
 	}
+	if err := t.central.Await(ctx); err != nil {
+		return errors.Join(err, t.central.Stop())
+	}
 	say("making the programme, and %d tickets", t.attendees)
-	t.scene, err = set(ctx, t.load, t.central.url, t.dir, func(ctx context.Context, args ...string) (string, error) {
-		return output(ctx, bin, append(args, "--data", data)...)
+	t.scene, err = set(ctx, t.load, t.central.URL, t.dir, func(ctx context.Context, args ...string) (string, error) {
+		return program.Output(ctx, bin, append(args, "--data", data)...)
 	})
 	if err != nil {
-		return errors.Join(err, t.central.stop())
+		return errors.Join(err, t.central.Stop())
 	}
 	return nil
 }
 
+// hear takes from what central prints where its profiles are.
+func (t *test) hear(line string) {
+	if url, ok := strings.CutPrefix(line, "central pprof "); ok {
+		t.prof <- url
+	}
+}
+
 // prepare opens the streams, and sees what they take.
 func (t *test) prepare(ctx context.Context) (err error) {
-	central := part{pids: only(t.central.cmd.Process.Pid)}
+	central := part{pids: only(t.central.Pid())}
 	before := central.memory()
 	began := time.Now()
-	if t.streams, err = watch(ctx, t.central.url, t.scene.Events[0], t.load.streams); err != nil {
+	if t.streams, err = watch(ctx, t.central.URL, t.scene.Events[0], t.load.streams); err != nil {
 		return err
 	}
 	say("%d live streams were opened in %.1f s", t.load.streams, time.Since(began).Seconds())
 	if !pause(ctx, settle) {
 		return ctx.Err()
 	}
-	t.figures = figures{Machine: machine(t.dir), Rate: t.rate, Seconds: t.duration.Seconds(), Streams: t.load.streams}
+	t.figures = figures{Machine: program.Machine(t.dir), Rate: t.rate, Seconds: t.duration.Seconds(), Streams: t.load.streams}
 	if t.load.streams > 0 {
 		t.figures.StreamBytes = (central.memory() - before) / int64(t.load.streams)
 	}
@@ -139,7 +154,7 @@ func (t *test) measure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	me, central := os.Getpid(), t.central.cmd.Process.Pid
+	me, central := os.Getpid(), t.central.Pid()
 	parts := []*part{{name: "central", pids: only(central)}, {name: "Postgres", pids: below(central)}, {name: "loadtest", pids: only(me)}}
 	if pid != me {
 		parts = append(parts, &part{name: "k6", pids: only(pid)})
@@ -149,7 +164,7 @@ func (t *test) measure(ctx context.Context) error {
 	defer stop()
 	heard := make(chan told, 1)
 	pause(ctx, t.warmUp)
-	before, err := queries(ctx, t.central.url)
+	before, err := queries(ctx, t.central.URL)
 	if err != nil {
 		return err
 	}
@@ -160,7 +175,7 @@ func (t *test) measure(ctx context.Context) error {
 	go func() { profiled <- t.takeProfiles(ctx) }()
 	pause(ctx, t.duration)
 	u.end()
-	after, err := queries(ctx, t.central.url)
+	after, err := queries(ctx, t.central.URL)
 	if err != nil {
 		return err
 	}

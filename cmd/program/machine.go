@@ -1,4 +1,4 @@
-package main
+package program
 
 import (
 	"fmt"
@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// machine names what the figures were measured on.
-func machine(dir string) string {
+// Machine names what figures were measured on, with the disk that dir is on.
+func Machine(dir string) string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unnamed"
