@@ -91,6 +91,13 @@ func TestACalendarFollowsSomebodysProgramme(t *testing.T) {
 	require.Greater(t, after["Talk 0"].Props.Get(ical.PropSequence).Value, before["Talk 0"].Props.Get(ical.PropSequence).Value)
 	require.Equal(t, "CANCELLED", said(t, after["Talk 1"], ical.PropStatus))
 
+	// The answer that was lost is had again with its key, and ends no link.
+	keyed := func() any {
+		return ada.do("POST", "/attendees/programme-link", nil, "Idempotency-Key", "link-1").ok(201, "data.path")
+	}
+	link = keyed().(string)
+	require.Equal(t, link, keyed())
+	require.Len(t, feed(), 2)
 	// Another link ends the first one, and so does none at all.
 	old := link
 	link = ada.do("POST", "/attendees/programme-link", nil).ok(201, "data.path").(string)

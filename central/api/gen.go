@@ -1662,6 +1662,11 @@ type ChangePasswordJSONBody struct {
 	Password string `json:"password"`
 }
 
+// CreateAPIKeyParams defines parameters for CreateAPIKey.
+type CreateAPIKeyParams struct {
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // CheckInParams defines parameters for CheckIn.
 type CheckInParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -1685,6 +1690,11 @@ type UpdateProfileJSONBody struct {
 // UpdateProfileParams defines parameters for UpdateProfile.
 type UpdateProfileParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// LinkAgendaParams defines parameters for LinkAgenda.
+type LinkAgendaParams struct {
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // RegisterParams defines parameters for Register.
@@ -2311,7 +2321,7 @@ type ServerInterface interface {
 	ListAPIKeys(ctx echo.Context) error
 	// CreateAPIKey Make an API key for a program
 	// (POST /api-keys)
-	CreateAPIKey(ctx echo.Context) error
+	CreateAPIKey(ctx echo.Context, params CreateAPIKeyParams) error
 	// RevokeAPIKey Have an API key work no longer
 	// (DELETE /api-keys/{key_id})
 	RevokeAPIKey(ctx echo.Context, keyId openapi_types.UUID) error
@@ -2335,7 +2345,7 @@ type ServerInterface interface {
 	UnlinkAgenda(ctx echo.Context) error
 	// LinkAgenda Make a link by which calendars follow one's own programme
 	// (POST /attendees/programme-link)
-	LinkAgenda(ctx echo.Context) error
+	LinkAgenda(ctx echo.Context, params LinkAgendaParams) error
 	// RemoveFromAgenda Take a session out of one's own programme
 	// (DELETE /attendees/programme/{session_id})
 	RemoveFromAgenda(ctx echo.Context, sessionId SessionID) error
@@ -2705,8 +2715,28 @@ func (w *ServerInterfaceWrapper) ListAPIKeys(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) CreateAPIKey(ctx echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateAPIKeyParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.CreateAPIKey(ctx)
+	err = w.Handler.CreateAPIKey(ctx, params)
 	return err
 }
 
@@ -2844,8 +2874,28 @@ func (w *ServerInterfaceWrapper) UnlinkAgenda(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) LinkAgenda(ctx echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params LinkAgendaParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.LinkAgenda(ctx)
+	err = w.Handler.LinkAgenda(ctx, params)
 	return err
 }
 
@@ -6198,7 +6248,8 @@ func (response ListAPIKeysdefaultJSONResponse) VisitListAPIKeysResponse(w http.R
 }
 
 type CreateAPIKeyRequestObject struct {
-	Body *CreateAPIKeyJSONRequestBody
+	Params CreateAPIKeyParams
+	Body   *CreateAPIKeyJSONRequestBody
 }
 
 type CreateAPIKeyResponseObject interface {
@@ -6530,6 +6581,7 @@ func (response UnlinkAgendadefaultJSONResponse) VisitUnlinkAgendaResponse(w http
 }
 
 type LinkAgendaRequestObject struct {
+	Params LinkAgendaParams
 }
 
 type LinkAgendaResponseObject interface {
@@ -11216,8 +11268,10 @@ func (sh *strictHandler) ListAPIKeys(ctx echo.Context) error {
 }
 
 // CreateAPIKey operation middleware
-func (sh *strictHandler) CreateAPIKey(ctx echo.Context) error {
+func (sh *strictHandler) CreateAPIKey(ctx echo.Context, params CreateAPIKeyParams) error {
 	var request CreateAPIKeyRequestObject
+
+	request.Params = params
 
 	var body CreateAPIKeyJSONRequestBody
 	var err error
@@ -11500,8 +11554,10 @@ func (sh *strictHandler) UnlinkAgenda(ctx echo.Context) error {
 }
 
 // LinkAgenda operation middleware
-func (sh *strictHandler) LinkAgenda(ctx echo.Context) error {
+func (sh *strictHandler) LinkAgenda(ctx echo.Context, params LinkAgendaParams) error {
 	var request LinkAgendaRequestObject
+
+	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.LinkAgenda(ctx.Request().Context(), request.(LinkAgendaRequestObject))

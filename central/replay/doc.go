@@ -6,5 +6,8 @@
 // central that dies in between leaves a row without an answer, and then nobody knows: the
 // caller is told so, and not that it was done, or that it was not.
 //
+// Answers are sealed under the caller's key, which is not stored: some have a secret that
+// is shown once.
+//
 // The package writes the table request_key, and nothing else does.
 package replay

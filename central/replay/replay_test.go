@@ -139,3 +139,37 @@ func TestAnAnswerThatIsTooLargeIsNotKept(t *testing.T) {
 	_, err = d.Once(t.Context(), request("a"), d.do(201))
 	require.ErrorIs(t, err, replay.ErrUnderWay)
 }
+
+// TestWhoHasTheDatabaseHasNoAnswers: some answers have a secret that is shown once.
+func TestWhoHasTheDatabaseHasNoAnswers(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	s, err := replay.New(replay.Config{Pool: pool})
+	require.NoError(t, err)
+	secret := []byte(`{"key":"ghk_secret"}`)
+	say := func(context.Context) (replay.Answer, error) { return replay.Answer{Status: 201, Body: secret}, nil }
+	_, err = s.Once(t.Context(), request("a"), say)
+	require.NoError(t, err)
+	var row string
+	require.NoError(t, pool.QueryRow(t.Context(), `SELECT convert_from(body, 'LATIN1') || encode(key_hash, 'hex') FROM request_key`).Scan(&row))
+	require.NotContains(t, row, "ghk_secret")
+	again, err := s.Once(t.Context(), request("a"), say)
+	require.NoError(t, err)
+	require.Equal(t, secret, again.Body)
+}
+
+func TestAnAnswerThatWasChangedIsNotGiven(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	s, err := replay.New(replay.Config{Pool: pool})
+	require.NoError(t, err)
+	say := func(context.Context) (replay.Answer, error) {
+		return replay.Answer{Status: 201, Body: []byte("{}")}, nil
+	}
+	_, err = s.Once(t.Context(), request("a"), say)
+	require.NoError(t, err)
+	_, err = pool.Exec(t.Context(), `UPDATE request_key SET body = set_byte(body, 13, get_byte(body, 13) # 1)`)
+	require.NoError(t, err)
+	_, err = s.Once(t.Context(), request("a"), say)
+	require.ErrorContains(t, err, "open answer")
+}

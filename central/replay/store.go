@@ -114,14 +114,14 @@ func (s *Service) claim(ctx context.Context, r *Request) (first bool, a Answer, 
 	if made.RowsAffected() == 1 {
 		return true, a, nil
 	}
-	var hash []byte
+	var hash, sealed []byte
 	var status *int
 	var etag *string
 	var at time.Time
 	err = s.cfg.Pool.QueryRow(ctx, `
 		SELECT request_hash, status, etag, body, created_at
 		FROM request_key
-		WHERE key_hash = $1`, name[:]).Scan(&hash, &status, &etag, &a.Body, &at)
+		WHERE key_hash = $1`, name[:]).Scan(&hash, &status, &etag, &sealed, &at)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows): // it was given up just now
 		return false, a, ErrUnderWay
@@ -135,7 +135,8 @@ func (s *Service) claim(ctx context.Context, r *Request) (first bool, a Answer, 
 		return false, Answer{}, ErrBrokenOff
 	}
 	a.Status, a.ETag = *status, pg.OrZero(etag)
-	return false, a, nil
+	a.Body, err = r.open(sealed)
+	return false, a, err
 }
 
 // trim takes away some rows that are too old.
@@ -156,8 +157,12 @@ func (s *Service) trim(ctx context.Context, now time.Time) error {
 
 func (s *Service) keep(ctx context.Context, r *Request, a Answer) error {
 	name := r.name()
-	_, err := s.cfg.Pool.Exec(ctx, `
-		UPDATE request_key SET status = $2, etag = $3, body = $4 WHERE key_hash = $1`, name[:], a.Status, pg.OrNull(a.ETag), append([]byte{}, a.Body...))
+	sealed, err := r.seal(a.Body)
+	if err != nil {
+		return err
+	}
+	_, err = s.cfg.Pool.Exec(ctx, `
+		UPDATE request_key SET status = $2, etag = $3, body = $4 WHERE key_hash = $1`, name[:], a.Status, pg.OrNull(a.ETag), sealed)
 	if err != nil {
 		return fmt.Errorf("keep answer: %w", err)
 	}
