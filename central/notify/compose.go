@@ -85,7 +85,7 @@ func (s *writer) write(ctx context.Context, d *due) (*Letter, error) {
 	p := page{Lang: w.lang, Dir: w.dir, Greeting: w.greet(oneLine(d.name)), Words: w}
 	l := &Letter{
 		MessageID: d.id.String() + "@" + domainOf(s.cfg.From.Address), From: s.cfg.From, Date: s.cfg.Now(), Lang: w.lang,
-		To: netmail.Address{Name: oneLine(d.name), Address: d.to},
+		To: netmail.Address{Name: phrase(d.name), Address: d.to},
 	}
 	if err := checkAddress(d.to); err != nil {
 		return nil, fmt.Errorf("%w: %w", errVoid, err)
@@ -243,6 +243,11 @@ func oneLine(text string) string {
 		return r
 	}, strings.ToValidUTF8(text, "")))
 }
+
+// phrase is a name for a header. It has no backslash: beside letters that are encoded, Go
+// writes one as it is, where RFC 2047 (section 5, rule 3) allows none, and the address is
+// read by nobody.
+func phrase(name string) string { return strings.ReplaceAll(oneLine(name), `\`, "/") }
 
 // checkAddress takes what a letter can go to: one address, as it stands in an envelope.
 func checkAddress(address string) error {

@@ -226,7 +226,7 @@ func TestArabicLettersReadFromTheRight(t *testing.T) {
 func nasty() []string {
 	return []string{
 		"Ada\r\nBcc: eve@example.org", "Ada\nSubject: x\n\nbody", `Ada" <eve@example.org>, "`, "Ada\x00\x1b", "Ada, Bob; <c>", "عدنان 🎉",
-		strings.Repeat("long ", 40), "=?utf-8?q?x?=", "\u2028Bcc: eve@example.org", "",
+		strings.Repeat("long ", 40), "=?utf-8?q?x?=", "\u2028Bcc: eve@example.org", `Zoë\`, "",
 	}
 }
 
