@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -122,7 +122,12 @@ func (s *Server) produce(c echo.Context, next echo.HandlerFunc) (hot.Answer, boo
 // and has to be asked for again each time: it costs little, and is never old.
 func give(c echo.Context, who staff.Principal, answer *hot.Answer) error {
 	res := c.Response()
-	maps.Copy(res.Header(), answer.Header)
+	for name, values := range answer.Header {
+		if name == echo.HeaderVary { // what is outside of this has reasons of its own, such as CORS
+			values = append(slices.Clone(res.Header()[name]), values...)
+		}
+		res.Header()[name] = slices.Clone(values) // the answer is others' too
+	}
 	if answer.Status != http.StatusOK {
 		res.WriteHeader(answer.Status)
 		_, err := res.Write(answer.Body)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"gatehouse/central/api"
 	"gatehouse/central/api/hot"
 	"gatehouse/central/staff"
 	"gatehouse/syncproto"
@@ -201,4 +202,18 @@ func TestTodayEndsThoughNothingChanges(t *testing.T) {
 	require.Contains(t, w.anybody().do("GET", "/schedule/today", nil).Body, "Talk 0")
 	at = at.Add(2 * time.Second)
 	require.NotContains(t, w.anybody().do("GET", "/schedule/today", nil).Body, "Talk 0")
+}
+
+// TestAnAnswerThatIsRememberedStillVaries: caches on the way tell apart whom it is for, and
+// how it is sent.
+func TestAnAnswerThatIsRememberedStillVaries(t *testing.T) {
+	t.Parallel()
+	w := setup(t, func(c *api.Config) { c.AllowOrigins = []string{"https://fair.example"} })
+	path, _ := w.sessions(w.as(staff.Admin), 30)
+	for range 3 {
+		got := w.raw("GET", path+"/sessions", "Origin", "https://fair.example", "Accept-Encoding", "gzip")
+		require.Equal(t, http.StatusOK, got.Status)
+		require.Equal(t, []string{"Origin", "Accept-Encoding"}, got.Header.Values("Vary"))
+		require.Equal(t, "https://fair.example", got.Header.Get("Access-Control-Allow-Origin"))
+	}
 }
