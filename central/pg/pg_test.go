@@ -266,3 +266,28 @@ func TestExchangesAreObserved(t *testing.T) {
 		require.Equal(t, time.Second, d)
 	}
 }
+
+// TestABatchIsOneTransaction: what stands before a statement that fails is not done either,
+// though nobody said BEGIN.
+func TestABatchIsOneTransaction(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.Pool(t, pgtest.Empty(t))
+	_, err := pool.Exec(t.Context(), `CREATE TABLE place (n integer PRIMARY KEY)`)
+	require.NoError(t, err)
+	insert := func(numbers ...int) error {
+		return pg.InBatch(t.Context(), pool, func(batch *pgx.Batch) error {
+			for _, n := range numbers {
+				batch.Queue(`INSERT INTO place (n) VALUES ($1)`, n)
+			}
+			return nil
+		})
+	}
+	require.NoError(t, insert(1, 2))
+	require.Equal(t, "23505", pg.Code(insert(3, 4, 1)), "the server's own error, so that nothing was done")
+	require.NoError(t, insert(5))
+	var have []int
+	require.NoError(t, pool.QueryRow(t.Context(), `SELECT array_agg(n ORDER BY n) FROM place`).Scan(&have))
+	require.Equal(t, []int{1, 2, 5}, have)
+	refused := errors.New("it cannot be written")
+	require.ErrorIs(t, pg.InBatch(t.Context(), pool, func(*pgx.Batch) error { return refused }), refused)
+}
