@@ -226,6 +226,17 @@ func (m *Memory) Seal(event syncproto.EventNo) (int, error) {
 	return sealLocked(m, ev, ev.log.visible())
 }
 
+// Head is the position of an event's newest sealed change.
+func Head(m *Memory, event syncproto.EventNo) int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	ev := m.events[event]
+	if ev == nil {
+		return 0
+	}
+	return ev.log.head()
+}
+
 // Quarantined lists the pushes that could not be read.
 func (m *Memory) Quarantined() []Quarantined {
 	m.mu.Lock()
