@@ -84,8 +84,9 @@ func (s *writer) write(ctx context.Context, d *due) (*Letter, error) {
 	w := wordsOf(d.lang)
 	p := page{Lang: w.lang, Dir: w.dir, Greeting: w.greet(oneLine(d.name)), Words: w}
 	l := &Letter{
-		MessageID: d.id.String() + "@" + domainOf(s.cfg.From.Address), From: s.cfg.From, Date: s.cfg.Now(), Lang: w.lang,
-		To: netmail.Address{Name: phrase(d.name), Address: d.to},
+		MessageID: d.id.String() + "@" + domainOf(s.cfg.From.Address), Date: s.cfg.Now(), Lang: w.lang,
+		From: netmail.Address{Name: phrase(s.cfg.From.Name), Address: s.cfg.From.Address},
+		To:   netmail.Address{Name: phrase(d.name), Address: d.to},
 	}
 	if err := checkAddress(d.to); err != nil {
 		return nil, fmt.Errorf("%w: %w", errVoid, err)
@@ -234,14 +235,23 @@ func when(t *Ticket) string {
 // moment is a time for readers everywhere.
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 
-// oneLine is a text without what could end a line of a header.
+// headerTextMax bounds a text in a header, in characters. Go folds none without spaces, and
+// RFC 5322, section 2.1.1, ends a line at 998 bytes; in a quoted name one character may take two.
+const headerTextMax = 400
+
+// oneLine is a text without what could end a line of a header, of at most headerTextMax
+// characters.
 func oneLine(text string) string {
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
+	line := []rune(strings.TrimSpace(strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
 			return ' '
 		}
 		return r
-	}, strings.ToValidUTF8(text, "")))
+	}, strings.ToValidUTF8(text, ""))))
+	if len(line) > headerTextMax {
+		line = append(line[:headerTextMax-1], '…')
+	}
+	return string(line)
 }
 
 // phrase is a name for a header. It has no backslash: beside letters that are encoded, Go
