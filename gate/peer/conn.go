@@ -27,6 +27,7 @@ type conn struct {
 	asked   chan syncproto.Fetch
 	gone    chan struct{}
 	once    sync.Once
+	heard   chan struct{} // closed when nothing more is heard of it
 }
 
 // queue leaves a frame to the writer. A peer that does not keep up is let go.
@@ -61,7 +62,7 @@ func (m *Mesh) hold(ctx context.Context, t *tls.Conn, dialled bool) (err error) 
 	}
 	c := &conn{
 		peer: peer, dialled: dialled, tls: t, out: make(chan []byte, queueMax), pieces: make(chan []byte, piecesMax),
-		asked: make(chan syncproto.Fetch, fetchesMax), gone: make(chan struct{}),
+		asked: make(chan syncproto.Fetch, fetchesMax), gone: make(chan struct{}), heard: make(chan struct{}),
 	}
 	stop := context.AfterFunc(ctx, c.close)
 	defer stop()
@@ -77,7 +78,8 @@ func (m *Mesh) hold(ctx context.Context, t *tls.Conn, dialled bool) (err error) 
 		}
 		first = &msg
 	}
-	if !m.table.arrive(c, m.cfg.Feed) {
+	old, ok := m.table.arrive(c, m.cfg.Feed)
+	if !ok {
 		return nil
 	}
 	defer func() {
@@ -85,16 +87,20 @@ func (m *Mesh) hold(ctx context.Context, t *tls.Conn, dialled bool) (err error) 
 			m.cfg.Logger.Info("peer gone", "gate", peer.Name, "device", peer.Device, "why", reason(ctx, err))
 		}
 	}()
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	defer c.close()
+	defer close(c.heard)
 	m.cfg.Logger.Info("peer connected", "gate", peer.Name, "device", peer.Device, "addr", t.RemoteAddr().String())
 	// Who was revoked since, was not on the table yet when the others parted with it.
 	if _, err := m.identify(t.ConnectionState()); err != nil {
 		return err
 	}
-	var workers sync.WaitGroup
 	workers.Go(guarded(m.cfg.Logger, c, func() { c.write(m.cfg.Timing.Write) }))
 	workers.Go(guarded(m.cfg.Logger, c, func() { m.lend(c) }))
-	defer workers.Wait()
-	defer c.close()
+	if old != nil {
+		<-old.heard // what was said over it was said before; it is closed, so this is soon
+	}
 	if first != nil {
 		if err := m.hear(c, first); err != nil {
 			return err

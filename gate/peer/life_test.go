@@ -81,6 +81,38 @@ func TestASecondConnectionOfAGateReplacesTheFirst(t *testing.T) {
 	s.untilDown(b.device, 1)
 }
 
+// A node that is busy with what came over the first connection is told of it before
+// what came over the second.
+func TestWhatWasSaidFirstIsHeardFirst(t *testing.T) {
+	t.Parallel()
+	b := newGate("B")
+	began, overtaken := make(chan struct{}), make(chan struct{})
+	s := newSite(t, "A", func(cfg *peer.Config) {
+		feed := cfg.Feed
+		cfg.Feed = func(in node.Input) {
+			said, ok := in.(node.PeerSaid)
+			switch {
+			case ok && said.Msg.Release.ID == 1:
+				close(began)
+				select {
+				case <-overtaken:
+				case <-time.After(100 * time.Millisecond):
+				}
+			case ok && said.Msg.Release.ID == 2:
+				defer close(overtaken)
+			}
+			feed(in)
+		}
+	}, b.member()).run()
+	first := join(t, s, b)
+	first.say(release(uuid.Nil, 1).Msg)
+	<-began
+	second := join(t, s, b)
+	second.say(release(uuid.Nil, 2).Msg)
+	until(t, "both are heard", func() bool { return len(s.said(b.device)) == 2 })
+	require.Equal(t, 2, inARow(t, s.said(b.device)))
+}
+
 func TestASilentPeerIsGivenUp(t *testing.T) {
 	t.Parallel()
 	const silence = 300 * time.Millisecond

@@ -24,15 +24,14 @@ type table struct {
 // arrive makes c the connection to its peer, where it is the better one, and tells
 // the node. The node hears of comings and goings in the order of the table: told
 // late that a connection has gone whose place another one took, it would claim
-// nothing to that peer.
-func (t *table) arrive(c *conn, tell func(node.Input)) bool {
+// nothing to that peer. The connection whose place c took is old; nil for none.
+func (t *table) arrive(c *conn, tell func(node.Input)) (old *conn, ok bool) {
 	t.order.Lock()
 	defer t.order.Unlock()
-	if !t.attach(c) {
-		return false
+	if old, ok = t.attach(c); ok {
+		tell(node.PeerUp{Device: c.peer.Device})
 	}
-	tell(node.PeerUp{Device: c.peer.Device})
-	return true
+	return old, ok
 }
 
 // leave takes c off, and reports whether it still had its place.
@@ -49,19 +48,19 @@ func (t *table) leave(c *conn, tell func(node.Input)) bool {
 // attach makes c the connection to its peer, unless there is a better one: of two
 // that different sides dialled, both keep the one of the smaller device; a second
 // one of the same side shows that the first is dead.
-func (t *table) attach(c *conn) bool {
+func (t *table) attach(c *conn) (old *conn, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	old := t.conns[c.peer.Device]
+	old = t.conns[c.peer.Device]
 	ours := bytes.Compare(t.self[:], c.peer.Device[:]) < 0
 	if old != nil && old.dialled != c.dialled && c.dialled != ours {
-		return false
+		return nil, false
 	}
 	t.conns[c.peer.Device] = c
 	if old != nil {
 		old.close()
 	}
-	return true
+	return old, true
 }
 
 // detach reports whether c still was the connection to its peer.
