@@ -208,7 +208,7 @@ func (c *Central) build(ctx context.Context, cfg Config, p *parts) (err error) {
 	if c.Findings, err = finding.New(p.findings); err != nil {
 		return err
 	}
-	if c.Notify, err = notify.New(letters(c, p, cfg.Mail)); err != nil {
+	if c.Notify, err = notify.New(letters(c, p, &cfg)); err != nil {
 		return err
 	}
 	if c.Registration, err = registration.New(c.orders(p, cfg.Orders)); err != nil {

@@ -6,6 +6,7 @@ import (
 	"gatehouse/central/api"
 	"gatehouse/central/handout"
 	"gatehouse/central/notify"
+	"gatehouse/central/portal"
 	"gatehouse/central/registration"
 	"gatehouse/central/staff"
 	"gatehouse/syncproto"
@@ -16,14 +17,26 @@ import (
 type shown struct{ c *Central }
 
 // letters is what letters go by.
-func letters(c *Central, p *parts, settings notify.Settings) notify.Config {
+func letters(c *Central, p *parts, cfg *Config) notify.Config {
 	show := shown{c}
 	return notify.Config{
-		Store: notify.Store{Pool: p.tickets.Pool}, Settings: settings, Logger: c.logger, Tickets: show.tickets,
+		AccountPage: accountPage(cfg.Handout.URL),
+		Store:       notify.Store{Pool: p.tickets.Pool}, Settings: cfg.Mail, Logger: c.logger, Tickets: show.tickets,
 		Event: func(ctx context.Context, event syncproto.EventNo) (string, error) {
 			e, err := c.Programme.Event(ctx, event)
 			return e.Name, err
 		},
+	}
+}
+
+// accountPage makes the links of letters about accounts; nil where nobody said by which URL
+// people reach central.
+func accountPage(base string) func(what, token, lang string) string {
+	if base == "" {
+		return nil
+	}
+	return func(what, token, lang string) string {
+		return portal.AccountLink(base, portal.Purpose(what), token, lang)
 	}
 }
 

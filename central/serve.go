@@ -185,7 +185,7 @@ func (c *Central) surfaces(workers []*worker, hub *live.Hub, cfg *ServeConfig) (
 	if err != nil {
 		return nil, err
 	}
-	tickets, err := portal.New(portal.Config{Tickets: c.Handout})
+	tickets, err := portal.New(portal.Config{Tickets: c.Handout, Accounts: c.Staff.Mails})
 	if err != nil {
 		return nil, err
 	}

@@ -4,13 +4,13 @@ import (
 	"errors"
 	"maps"
 	"net/http"
-	"net/netip"
 	"strconv"
 	"strings"
 
 	"github.com/labstack/echo/v4"
 
 	"gatehouse/central/staff"
+	"gatehouse/central/web"
 	"gatehouse/syncproto"
 )
 
@@ -209,11 +209,7 @@ func (s *Server) byCookie(c echo.Context, value string, from staff.Origin) (staf
 const apiKeyPrefix = "ghk_"
 
 func originOf(c echo.Context) staff.Origin {
-	addr, err := netip.ParseAddr(c.RealIP())
-	if err != nil {
-		addr = netip.Addr{}
-	}
-	return staff.Origin{Address: addr, UserAgent: c.Request().UserAgent()}
+	return staff.Origin{Address: web.Address(c), UserAgent: c.Request().UserAgent()}
 }
 
 // authorise refuses who may not ask for an operation.

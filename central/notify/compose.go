@@ -124,10 +124,13 @@ func (s *writer) writeLink(d *due, w *words, p *page) error {
 		what = "reset"
 		p.Subject, p.Button, p.Lead = w.reset, w.resetButton, []string{w.resetLead}
 	}
-	if s.cfg.AccountURL != "" {
+	switch {
+	case s.cfg.AccountURL != "":
 		// In the fragment, so that no server and no log has it.
 		p.Link = s.cfg.AccountURL + "#" + what + "=" + url.QueryEscape(d.params.Token)
-	} else {
+	case s.cfg.AccountPage != nil:
+		p.Link = s.cfg.AccountPage(what, d.params.Token, w.lang)
+	default:
 		p.Lead, p.Copy = append(p.Lead, w.copyThis), []string{d.params.Token}
 	}
 	p.Notes = []string{fmt.Sprintf(w.until, moment(d.params.Until)), w.notYou}

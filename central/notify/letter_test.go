@@ -169,6 +169,20 @@ func TestWithoutAPageTheTokenIsThereToCopy(t *testing.T) {
 	require.Contains(t, parts(t, s.all()[0])[0].body, "\n    s3cret-ada@example.org\r\n")
 }
 
+func TestCentralHasPagesOfItsOwn(t *testing.T) {
+	t.Parallel()
+	s := listen(t, 0, nil)
+	b := setup(t, s.port, func(c *notify.Config) {
+		c.AccountURL, c.Lang = "", notify.Arabic
+		c.AccountPage = func(what, token, lang string) string {
+			return "https://fair.example/" + what + "/" + token + "?lang=" + lang
+		}
+	})
+	b.link(t, "ada@example.org")
+	require.Equal(t, 1, b.step(t))
+	require.Contains(t, parts(t, s.all()[0])[0].body, "https://fair.example/reset/s3cret-ada@example.org?lang=ar")
+}
+
 func TestWhoWaitedIsToldOfAnOffer(t *testing.T) {
 	t.Parallel()
 	s := listen(t, 0, nil)

@@ -152,8 +152,8 @@ type Settings struct {
 	From netmail.Address
 	// Lang is the language of letters, "en" or "ar". Defaults to "en".
 	Lang string
-	// AccountURL is a page that takes #verify=TOKEN and #reset=TOKEN. Defaults to none: the
-	// letter has the token to copy.
+	// AccountURL is a page that takes #verify=TOKEN and #reset=TOKEN. Defaults to none:
+	// Config.AccountPage is.
 	AccountURL string
 	// OrderURL is a page that takes ?order=ID&key=KEY. Defaults to none: the letter has both
 	// to copy.
@@ -164,6 +164,9 @@ type Settings struct {
 type Config struct {
 	Store
 	Settings
+	// AccountPage is the page for a token that is to "verify" or to "reset", in the language
+	// of the letter. Defaults to none: the letter has the token to copy.
+	AccountPage func(what, token, lang string) string
 	// Tickets are tickets of an event as they are now; those that are not there are left
 	// out. Defaults to none, so that nobody is told of tickets.
 	Tickets func(ctx context.Context, event syncproto.EventNo, numbers []syncproto.TicketNo) (Bundle, error)

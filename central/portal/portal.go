@@ -1,7 +1,8 @@
-// Package portal is what attendees see of central: their tickets, by the links that they
-// were given.
+// Package portal is what attendees see of central: their tickets, and the forms about their
+// accounts, by the links that they were given.
 //
-// It is a surface: it shows what central/handout hands out, and holds no rules and no SQL.
+// It is a surface: it shows what central/handout hands out, gives forms to central/staff,
+// and holds no rules and no SQL.
 // A link is a secret, so that nothing of a page is kept by caches on the way, told to
 // other sites, or found by search engines.
 package portal
@@ -45,22 +46,25 @@ type Tickets interface {
 type Config struct {
 	// Tickets hands tickets out. Required.
 	Tickets Tickets
+	// Accounts do what letters about accounts link to. Required.
+	Accounts Accounts
 	// Patience is how long somebody waits for a file while others are made. Defaults to 5 s.
 	Patience time.Duration
 }
 
 // Portal has the pages.
 type Portal struct {
-	cfg    Config
-	ticket web.Page[*ticketPage]
-	gone   web.Page[gonePage]
-	makers chan struct{}
+	cfg     Config
+	ticket  web.Page[*ticketPage]
+	gone    web.Page[gonePage]
+	account web.Page[*accountPage]
+	makers  chan struct{}
 }
 
 // New parses the pages.
 func New(cfg Config) (*Portal, error) {
-	if cfg.Tickets == nil {
-		return nil, errors.New("new portal: tickets are required")
+	if cfg.Tickets == nil || cfg.Accounts == nil {
+		return nil, errors.New("new portal: tickets and accounts are required")
 	}
 	if cfg.Patience == 0 {
 		cfg.Patience = makerPatience
@@ -70,7 +74,10 @@ func New(cfg Config) (*Portal, error) {
 	if p.ticket, err = web.ParseDocument[*ticketPage](templates, "templates/ticket.html"); err != nil {
 		return nil, err
 	}
-	p.gone, err = web.ParseDocument[gonePage](templates, "templates/gone.html")
+	if p.gone, err = web.ParseDocument[gonePage](templates, "templates/gone.html"); err != nil {
+		return nil, err
+	}
+	p.account, err = web.ParseDocument[*accountPage](templates, "templates/account.html")
 	return p, err
 }
 
@@ -79,6 +86,11 @@ func (p *Portal) Mount(e *echo.Echo) {
 	g := e.Group(strings.TrimSuffix(handout.Path, "/")+"/:"+web.SecretParam, private)
 	g.GET("", p.show)
 	g.GET("/:kind", p.file)
+	for _, purpose := range []Purpose{Verify, Reset} {
+		path := accountPath + string(purpose) + "/:" + web.SecretParam
+		e.GET(path, p.accountForm(purpose), private, forms)
+		e.POST(path, p.accountSent(purpose), private, forms)
+	}
 }
 
 // private keeps what a link opens between central and who has it.

@@ -66,7 +66,12 @@ func newDesk() *desk {
 
 func serve(t *testing.T, d *desk, log *bytes.Buffer) *echo.Echo {
 	t.Helper()
-	p, err := portal.New(portal.Config{Tickets: d, Patience: 10 * time.Millisecond})
+	return serveBoth(t, d, &accounts{}, log)
+}
+
+func serveBoth(t *testing.T, d *desk, a *accounts, log *bytes.Buffer) *echo.Echo {
+	t.Helper()
+	p, err := portal.New(portal.Config{Tickets: d, Accounts: a, Patience: 10 * time.Millisecond})
 	require.NoError(t, err)
 	logger := slog.New(slog.DiscardHandler)
 	if log != nil {

@@ -83,6 +83,15 @@ func clientAddress(trusted []netip.Prefix) echo.IPExtractor {
 	return echo.ExtractIPFromXFFHeader(options...)
 }
 
+// Address is where a request comes from; the zero address where that is not known.
+func Address(c echo.Context) netip.Addr {
+	addr, err := netip.ParseAddr(c.RealIP())
+	if err != nil {
+		return netip.Addr{}
+	}
+	return addr
+}
+
 // errPanic stands for a panic that is in the log already.
 var errPanic = errors.New("panic in a request")
 
@@ -110,9 +119,17 @@ func headers(secure bool) echo.MiddlewareFunc {
 	}
 }
 
+// policy is the content security policy of pages whose forms go to the source given.
+func policy(forms string) string {
+	return "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+		"base-uri 'none'; form-action " + forms + "; frame-ancestors 'none'"
+}
+
+// AllowForms lets the forms of a page be sent to central, which those of other pages cannot.
+func AllowForms(h http.Header) { h.Set("Content-Security-Policy", policy("'self'")) }
+
 func setHeaders(h http.Header) {
-	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "+
-		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", policy("'none'"))
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "same-origin")
 }

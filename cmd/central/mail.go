@@ -29,7 +29,7 @@ func (f *mailFlags) add(c *cobra.Command) {
 	flags.StringVar(&f.password, "smtp-password-file", "", "file with the password of the user in --smtp-url")
 	flags.StringVar(&f.from, "mail-from", "", "whom letters are from: 'Fair <tickets@fair.example>' (required with --smtp-url)")
 	flags.StringVar(&f.lang, "mail-lang", notify.English, "language of letters: en or ar")
-	flags.StringVar(&f.account, "account-url", "", "page that takes what a letter about an account links to, #verify=TOKEN and #reset=TOKEN\n(default: the letter has the token to copy)")
+	flags.StringVar(&f.account, "account-url", "", "page of your own for letters about accounts; it gets #verify=TOKEN or #reset=TOKEN\n(default: central's, under --public-url)")
 }
 
 // config reads what the flags name. back is where buyers see an order.

@@ -8,8 +8,11 @@ import (
 	"io"
 	"mime/quotedprintable"
 	"net"
+	"net/http"
 	netmail "net/mail"
+	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -139,7 +142,7 @@ func writingCentral(t *testing.T, p *postOffice, more ...string) *central {
 	require.NoError(t, os.WriteFile(password, []byte("s3cret\n"), 0o600))
 	c := &central{data: filepath.Join(dir, "central"), listen: []string{
 		"--listen", "127.0.0.1:0", "--smtp-url", "smtp://fair@" + p.address + "?starttls=never", "--smtp-password-file", password,
-		"--mail-from", "Fair <tickets@fair.example>", "--account-url", "https://fair.example/account",
+		"--mail-from", "Fair <tickets@fair.example>",
 	}}
 	c.listen = append(c.listen, more...)
 	require.NoError(t, c.serve())
@@ -150,7 +153,7 @@ func writingCentral(t *testing.T, p *postOffice, more ...string) *central {
 func TestGuestsAreWrittenTo(t *testing.T) {
 	t.Parallel()
 	post := newPostOffice(t)
-	c := writingCentral(t, post)
+	c := writingCentral(t, post, "--account-url", "https://fair.example/account")
 	e := c.newEvent(t, "name: Fair\nticket_types: [{key: day}]\n")
 	guest := office{url: c.url() + "/api/v1", header: map[string][]string{}}
 
@@ -187,6 +190,37 @@ func TestGuestsAreWrittenTo(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// Without a page of the organiser's, letters about accounts lead to central's own.
+func TestLettersAboutAccountsLeadToCentral(t *testing.T) {
+	t.Parallel()
+	post := newPostOffice(t)
+	c := writingCentral(t, post, "--log-level", "debug")
+	guest := office{url: c.url() + "/api/v1", header: map[string][]string{}}
+	follow := func(n int, form url.Values, says string) string {
+		link := regexp.MustCompile(`http://[\d.:]+/account/\w+/[\w-]{20,}`).FindString(post.await(t, "ada@example.org", n).text)
+		require.Contains(t, link, c.url()+"/account/")
+		require.Contains(t, page(t, link), "<form", "to look at it uses nothing up")
+		resp, err := http.PostForm(link, form) //nolint:noctx // as a browser does
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, resp.StatusCode, "%s", body)
+		require.Contains(t, string(body), says)
+		return link
+	}
+	guest.ask(t, "POST", "/attendees/register", map[string]any{"name": "Ada", "email": "ada@example.org", "password": "correct horse battery"}, 201)
+	links := []string{follow(1, nil, "Your address is confirmed.")}
+	guest.ask(t, "POST", "/auth/password/forgot", map[string]any{"email": "ada@example.org"}, 200)
+	links = append(links, follow(2, url.Values{"password": {"another good password"}}, "Your password is set."))
+	guest.ask(t, "POST", "/auth/login", map[string]any{"email": "ada@example.org", "password": "another good password"}, 200)
+	log := readAll(c.proc.stderr)
+	require.Contains(t, log, "/account/reset/:link")
+	for _, link := range links {
+		require.NotContains(t, log, path.Base(link), "a link is a secret")
+	}
 }
 
 // A central that is killed when the mail server has the letter, and before it has noted so,
