@@ -321,7 +321,7 @@ func TestTheStatementSaysExactlyWhatIsMissing(t *testing.T) {
 	north.cable.refuse("POST /v1/push ")
 	north.expect(t, "N1", sold["C"].code, "admit admitted")
 	north.expect(t, "N1", sold["D"].code, "admit admitted")
-	north.expect(t, "N1", sold["B"].code, "deny duplicate")
+	north.refuses(t, "N1", sold["B"].code)
 	missing := func(s statement) error {
 		g := s.Gates[0]
 		if s.Complete || g.Standing != "missing" || g.Missing != 3 || len(g.Journals) != 1 || len(g.Journals[0].Missing) != 1 ||

@@ -326,6 +326,14 @@ func (g *gate) untilVerdict(t *testing.T, code, want string) {
 	})
 }
 
+// refuses presents a ticket that was used at another gate, once this one has heard of it.
+// Where the policy makes no gate wait for the others, that may take some milliseconds.
+func (g *gate) refuses(t *testing.T, lane, code string) {
+	t.Helper()
+	g.untilVerdict(t, code, "deny duplicate")
+	g.expect(t, lane, code, "deny duplicate")
+}
+
 // untilSynced waits until the gate and central know of each other all there is.
 func (g *gate) untilSynced(t *testing.T) status {
 	t.Helper()

@@ -103,7 +103,7 @@ func TestADamagedJournalIsHealedByAPeer(t *testing.T) {
 	cut(mesh...)
 	for _, p := range people[:10] {
 		g.expect(t, "A1", p.code, "admit admitted")
-		mesh[1].expect(t, "B1", p.code, "deny duplicate")
+		mesh[1].refuses(t, "B1", p.code)
 	}
 	g.stop(t)
 	g.damage(t, g.decisions(t)[4])
@@ -111,8 +111,7 @@ func TestADamagedJournalIsHealedByAPeer(t *testing.T) {
 	require.Contains(t, g.proc.log(), "the journal is damaged")
 	g.untilHeard(t, 1)
 	for _, i := range []int{0, 3, 4, 9} {
-		g.untilVerdict(t, people[i].code, "deny duplicate")
-		g.expect(t, "A1", people[i].code, "deny duplicate")
+		g.refuses(t, "A1", people[i].code)
 	}
 	g.expect(t, "A1", people[10].code, "admit admitted")
 	for _, m := range mesh {
@@ -172,8 +171,7 @@ func TestAWipedGateIsEnrolledAgain(t *testing.T) {
 	require.Contains(t, r.stderr, "gate enrol")
 	g.enrol(t)
 	g.start(t)
-	g.untilVerdict(t, people[0].code, "deny duplicate")
-	g.expect(t, "N1", people[0].code, "deny duplicate")
+	g.refuses(t, "N1", people[0].code)
 	g.expect(t, "N1", people[1].code, "admit admitted")
 	g.untilSynced(t)
 	a := e.attendance(t)

@@ -71,7 +71,7 @@ func TestANewGateIsInTheMeshAtOnce(t *testing.T) {
 	cut(mesh[0], mesh[1], c)
 	require.Equal(t, "3 of 3 gates", c.expect(t, "C1", people[0].code, "admit admitted").Certainty)
 	for _, g := range mesh {
-		g.expect(t, g.lanes[0].name, people[0].code, "deny duplicate")
+		g.refuses(t, g.lanes[0].name, people[0].code)
 	}
 }
 
@@ -106,9 +106,9 @@ func TestARevokedGateIsDroppedByItsPeers(t *testing.T) {
 		require.Equal(t, "this gate only", stolen.expect(t, "C1", p.code, "admit admitted").Certainty)
 	}
 	a, b := mesh[0], mesh[1]
-	a.expect(t, "A1", people[0].code, "deny duplicate")
+	a.refuses(t, "A1", people[0].code)
 	require.Equal(t, "2 of 2 gates", a.expect(t, "A1", people[1].code, "admit admitted").Certainty)
-	b.expect(t, "B1", people[1].code, "deny duplicate")
+	b.refuses(t, "B1", people[1].code)
 
 	stolen.cable.plug() // and now it hears
 	stolen.untilVerdict(t, people[3].code, "deny device_fault")

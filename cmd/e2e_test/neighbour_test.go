@@ -35,7 +35,7 @@ func TestAGateHasItsRosterOfANeighbour(t *testing.T) {
 	replacement.untilVerdict(t, sold["known"].code, "deny duplicate")
 	require.Equal(t, "offline", replacement.status(t).Central)
 	replacement.expect(t, "N1", later["later"].code, "admit admitted")
-	mesh[1].expect(t, "B1", later["later"].code, "deny duplicate")
+	mesh[1].refuses(t, "B1", later["later"].code)
 
 	mesh[1].stop(t)
 	for _, suffix := range []string{"", "-wal", "-shm"} {
