@@ -202,7 +202,10 @@ func TestLettersAboutAccountsLeadToCentral(t *testing.T) {
 		link := regexp.MustCompile(`http://[\d.:]+/account/\w+/[\w-]{20,}`).FindString(post.await(t, "ada@example.org", n).text)
 		require.Contains(t, link, c.url()+"/account/")
 		require.Contains(t, page(t, link), "<form", "to look at it uses nothing up")
-		resp, err := http.PostForm(link, form) //nolint:noctx // as a browser does
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, link, strings.NewReader(form.Encode()))
+		require.NoError(t, err)
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		resp, err := http.DefaultClient.Do(req)
 		require.NoError(t, err)
 		defer resp.Body.Close()
 		body, err := io.ReadAll(resp.Body)
